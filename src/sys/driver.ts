@@ -31,8 +31,10 @@ export const CTL = {
   WORDS: 64,
 } as const
 
-/** user_data's low word has this bit set on CQEs that no slot waits for (messages from other rings, the loop's own poll). */
+/** Set in user_data's low word of messages that other rings post: no SQE of ours stands behind such a CQE. */
 export const USER_DATA_FOREIGN = 0x80000000
+/** Set in user_data's low word of SQEs that no slot waits for: the loop's poll (exactly this value), cancel requests. */
+export const USER_DATA_INTERNAL = 0x40000000
 
 /** Opaque: one ring, as the native side knows it. */
 export type RingHandle = { readonly __ring: unique symbol }
@@ -57,6 +59,8 @@ export interface RingLayout {
   sqes: number
   /** Bytes of one SQE slot: 64, or 128 with SQE128. */
   sqeBytes: number
+  /** Flags for every enter that waits: IORING_ENTER_NO_IOWAIT where the kernel has it, else 0. */
+  waitFlags: number
 }
 
 export interface Driver {
@@ -92,6 +96,8 @@ export interface Driver {
    * @param control the control block, see `CTL`: an anonymous mapping, followed by room for a batch of CQEs
    */
   attach(layout: RingLayout, memory: ArrayBuffer[], control: ArrayBuffer): RingHandle | number
+  /** Tells the native side of new pointers after REGISTER_RESIZE_RINGS; the old mappings are let go. */
+  relayout(ring: RingHandle, layout: RingLayout, memory: ArrayBuffer[]): number
   /** Adds a mapping (arena, buffer ring) that must outlive the ring's operations. */
   hold(ring: RingHandle, memory: ArrayBuffer): number
   /** Ends protection: closes the fd and lets the mappings go. -EBUSY while the kernel still has operations. */

@@ -1,0 +1,594 @@
+// ringcore's native part: only what TypeScript can't do — system calls, mappings, addresses, the event-loop hook, and
+// the cleanup when a thread dies. It uses no libc and includes no io_uring header: structs arrive as bytes that
+// TypeScript wrote, so one binary per CPU serves glibc and musl and every Node from 20 on. uv_* functions come from the
+// host process as weak symbols. Flow: src/sys/driver-napi.ts → this → kernel, Node-API, libuv.
+// Results are >= 0 or -errno. man io_uring_setup(2), io_uring_enter(2), io_uring_register(2)
+#include <node_api.h>
+
+typedef int32_t i32;
+typedef uint32_t u32;
+typedef int64_t i64;
+typedef uint64_t u64;
+
+// ---- system calls ----------------------------------------------------------------------------------------------
+static long sys6(long nr, long a, long b, long c, long d, long e, long f) {
+#if defined(__x86_64__)
+  long ret;
+  register long r10 __asm__("r10") = d;
+  register long r8 __asm__("r8") = e;
+  register long r9 __asm__("r9") = f;
+  __asm__ volatile("syscall" : "=a"(ret) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                   : "rcx", "r11", "memory");
+  return ret;
+#elif defined(__aarch64__)
+  register long x8 __asm__("x8") = nr;
+  register long x0 __asm__("x0") = a;
+  register long x1 __asm__("x1") = b;
+  register long x2 __asm__("x2") = c;
+  register long x3 __asm__("x3") = d;
+  register long x4 __asm__("x4") = e;
+  register long x5 __asm__("x5") = f;
+  __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
+  return x0;
+#else
+#error "ringcore supports x86-64 and arm64"
+#endif
+}
+#if defined(__x86_64__)
+enum { NR_read = 0, NR_write = 1, NR_close = 3, NR_mmap = 9, NR_munmap = 11, NR_madvise = 28, NR_nanosleep = 35, NR_eventfd2 = 290 };
+#else
+enum { NR_read = 63, NR_write = 64, NR_close = 57, NR_mmap = 222, NR_munmap = 215, NR_madvise = 233, NR_nanosleep = 101, NR_eventfd2 = 19 };
+#endif
+enum { NR_enter = 426, NR_register = 427 };
+enum { EINTR_ = 4, EAGAIN_ = 11, ENOMEM_ = 12, EBUSY_ = 16, EINVAL_ = 22, ENOSYS_ = 38, ETIME_ = 62 };
+
+// The few io_uring values the drain, the loop and the teardown need; test/10.abi holds them against sys/abi.ts.
+enum { SETUP_IOPOLL = 1, SETUP_SQPOLL = 2 };
+enum { SQ_NEED_WAKEUP = 1, SQ_CQ_OVERFLOW = 2, SQ_TASKRUN = 4, CQ_EVENTFD_DISABLED = 1 };
+enum { ENTER_GETEVENTS = 1, ENTER_SQ_WAKEUP = 2, ENTER_EXT_ARG = 8 };
+enum { CQE_F_MORE = 2, CQE_F_SKIP = 32, CQE_F_32 = 32768 };
+enum { REGISTER_EVENTFD = 4, REGISTER_SYNC_CANCEL = 24, CANCEL_ALL = 1, CANCEL_ANY = 4, OP_POLL_ADD = 6, POLLIN_ = 1 };
+
+// Words of the control block and marks in user_data: the same as CTL and USER_DATA_* in src/sys/driver.ts.
+enum { C_SQ_TAIL, C_ACTIVE, C_REFS, C_LIVE, C_MORE_SEEN, C_WAIT, C_ENTERS, C_ROUNDS, C_RING_WAITS, C_EPOLL_WAKES,
+       C_LIBUV_WAKES, C_CQES, C_MODE, C_ROUNDS_MAX, C_WORDS = 64 };
+enum { WAIT_RING = 1, WAIT_EPOLL = 2 };
+#define FOREIGN 0x80000000u
+#define LOOP_POLL 0x40000000u
+
+void *memset(void *to, int value, size_t n) {
+  for (char *p = to; n--;) *p++ = (char)value;
+  return to;
+}
+void *memcpy(void *restrict to, const void *restrict from, size_t n) {
+  char *p = to;
+  for (const char *q = from; n--;) *p++ = *q++;
+  return to;
+}
+static void *new_pages(size_t bytes) {
+  long p = sys6(NR_mmap, 0, (long)bytes, 3, 0x22, -1, 0);
+  return p < 0 && p > -4096 ? NULL : (void *)p;
+}
+static void nap(long ns) { long t[2] = {0, ns}; sys6(NR_nanosleep, (long)t, 0, 0, 0, 0, 0); }
+
+// ---- libuv, as the host process has it ---------------------------------------------------------------------------
+typedef void uv_handle;
+typedef struct uv_loop_s uv_loop;
+enum { UV_CHECK = 2, UV_IDLE = 6, UV_POLL = 8, HANDLE_BYTES = 512, HANDLES = 3 };
+#define WEAK __attribute__((weak, visibility("default")))
+WEAK int uv_check_init(uv_loop *, uv_handle *);
+WEAK int uv_check_start(uv_handle *, void (*)(uv_handle *));
+WEAK int uv_idle_init(uv_loop *, uv_handle *);
+WEAK int uv_idle_start(uv_handle *, void (*)(uv_handle *));
+WEAK int uv_idle_stop(uv_handle *);
+WEAK int uv_poll_init(uv_loop *, uv_handle *, int);
+WEAK int uv_poll_start(uv_handle *, int, void (*)(uv_handle *, int, int));
+WEAK int uv_backend_fd(const uv_loop *);
+WEAK int uv_backend_timeout(const uv_loop *);
+WEAK void uv_update_time(uv_loop *);
+WEAK size_t uv_handle_size(int);
+WEAK void uv_handle_set_data(uv_handle *, void *);
+WEAK void *uv_handle_get_data(const uv_handle *);
+WEAK void uv_ref(uv_handle *);
+WEAK void uv_unref(uv_handle *);
+WEAK void uv_close(uv_handle *, void (*)(uv_handle *));
+
+// ---- mappings: pages live while JavaScript or a ring holds them ------------------------------------------------
+struct thread;
+struct map { struct map *next; struct thread *thread; char *address; size_t bytes; u32 holders; };
+struct ring {
+  struct ring *next;
+  struct thread *thread;
+  i32 fd, event_fd;
+  u32 setup_flags, wait_flags, sq_mask, cq_mask, cqe_bytes, sqe_bytes, batch_cap, not_final;
+  volatile u32 *sq_head, *sq_tail, *sq_flags, *cq_head, *cq_tail, *cq_flags;
+  char *cqes, *sqes, *batch;
+  volatile i32 *control;
+  napi_env env;
+  napi_ref on_batch;
+  napi_async_cleanup_hook_handle hook;
+  uv_loop *loop;
+  i32 score;
+  u32 open_handles, own_maps, map_count;
+  bool looping, referenced, poll_armed, libuv_ready, woke, closed;
+  char handles[HANDLES][HANDLE_BYTES] __attribute__((aligned(16)));
+  struct map *maps[];
+};
+enum { RING_BYTES = 16384, MAPS_MAX = (RING_BYTES - sizeof(struct ring)) / sizeof(struct map *) };
+struct thread { struct map *maps; struct ring *rings; };
+
+static void drop_map(struct map *map) {
+  if (--map->holders) return;
+  struct map **at = &map->thread->maps;
+  while (*at != map) at = &(*at)->next;
+  *at = map->next;
+  sys6(NR_munmap, (long)map->address, (long)map->bytes, 0, 0, 0, 0);
+  sys6(NR_munmap, (long)map, sizeof *map, 0, 0, 0, 0);
+}
+static void on_collected(napi_env env, void *data, void *hint) {
+  (void)env, (void)data;
+  drop_map(hint);
+}
+static struct map *find_map(struct thread *thread, char *address) {
+  struct map *map = thread->maps;
+  while (map && map->address != address) map = map->next;
+  return map;
+}
+// Zero pages in the old one's place: stale views read zeros, and the kernel's own pages are let go at once.
+static long replace_map(struct map *map) {
+  long p = sys6(NR_mmap, (long)map->address, (long)map->bytes, 3, 0x32, -1, 0);
+  return p < 0 && p > -4096 ? p : 0;
+}
+
+// ---- the queues ------------------------------------------------------------------------------------------------
+// SQEs the kernel consumed, less CQEs that ended one. Every final CQE counts once, wherever it was drained.
+static u32 in_kernel(struct ring *r) {
+  u32 final = *r->cq_head - r->not_final - (u32)r->control[C_MORE_SEEN];
+  return __atomic_load_n(r->sq_head, __ATOMIC_ACQUIRE) - final;
+}
+// Publishes what was claimed; pairs with the kernel's acquire load of sq.tail. Returns what the kernel has yet to consume.
+static u32 publish(struct ring *r) {
+  u32 tail = (u32)r->control[C_SQ_TAIL];
+  __atomic_store_n(r->sq_tail, tail, __ATOMIC_RELEASE);
+  return tail - __atomic_load_n(r->sq_head, __ATOMIC_ACQUIRE);
+}
+// timeout_ms < 0 waits without one; the wait ends early for signals.
+static long enter(struct ring *r, u32 submit, u32 min, u32 flags, i64 timeout_ms) {
+  i64 ts[2] = {timeout_ms / 1000, timeout_ms % 1000 * 1000000};
+  u64 arg[3] = {0, 0, (u64)(uintptr_t)ts};
+  if (r->setup_flags & SETUP_SQPOLL) {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); // our tail store before this load; pairs with the SQ thread's fence before it sleeps
+    if (submit && (*r->sq_flags & SQ_NEED_WAKEUP)) flags |= ENTER_SQ_WAKEUP;
+  }
+  bool timed = min && timeout_ms >= 0;
+  if (timed) flags |= ENTER_EXT_ARG;
+  if (min) flags |= r->wait_flags;
+  r->control[C_ENTERS]++;
+  return sys6(NR_enter, r->fd, submit, min, flags, timed ? (long)arg : 0, timed ? sizeof arg : 8);
+}
+// Copies CQEs out to the batch and publishes the head once. Returns how many slots of cqe_bytes JavaScript has to look at.
+static u32 drain(struct ring *r, char *to) {
+  u32 head = *r->cq_head, tail = __atomic_load_n(r->cq_tail, __ATOMIC_ACQUIRE), out = 0, mask = r->cq_mask;
+  while (head != tail && out + 2 <= r->batch_cap) {
+    const i32 *cqe = (const i32 *)(r->cqes + (size_t)(head & mask) * r->cqe_bytes);
+    u32 flags = (u32)cqe[3], slots = flags & CQE_F_32 && r->cqe_bytes == 16 ? 2 : 1;
+    bool skip = flags & CQE_F_SKIP;
+    r->not_final += slots - 1 + (skip || flags & CQE_F_MORE || (r->looping && (u32)cqe[0] & FOREIGN));
+    if (r->looping && (u32)cqe[0] == LOOP_POLL && !skip) r->poll_armed = false, r->libuv_ready = true, skip = true;
+    for (u32 s = 0; !skip && to && s < slots; s++) {
+      const u64 *from = (const u64 *)(r->cqes + (size_t)((head + s) & mask) * r->cqe_bytes);
+      u64 *at = (u64 *)(to + (size_t)(out + s) * r->cqe_bytes);
+      for (u32 w = 0; w < r->cqe_bytes / 8; w++) at[w] = from[w];
+    }
+    if (!skip) out += slots;
+    head += slots;
+  }
+  __atomic_store_n(r->cq_head, head, __ATOMIC_RELEASE); // pairs with the kernel's load before it posts into freed slots
+  r->control[C_CQES] += (i32)out;
+  return out;
+}
+
+// ---- the loop: submit, drain, settle; then wait where waiting is cheaper ---------------------------------------
+static uv_handle *check_of(struct ring *r) { return r->handles[0]; }
+static uv_handle *idle_of(struct ring *r) { return r->handles[1]; }
+static uv_handle *poll_of(struct ring *r) { return r->handles[2]; }
+
+static void on_idle(uv_handle *h) { (void)h; }
+
+static void reference(struct ring *r) {
+  bool want = r->control[C_REFS] > 0 && r->control[C_LIVE] > 0;
+  if (want == r->referenced) return;
+  r->referenced = want;
+  (want ? uv_ref : uv_unref)(check_of(r));
+}
+static void rest(struct ring *r) {
+  uv_idle_stop(idle_of(r));
+  r->control[C_ACTIVE] = 0;
+}
+// In the ring we are woken by CQEs, so the eventfd stays silent; in epoll the eventfd is what wakes us.
+static void set_mode(struct ring *r, bool in_ring) {
+  r->control[C_MODE] = in_ring;
+  if (r->cq_flags) __atomic_store_n(r->cq_flags, in_ring ? CQ_EVENTFD_DISABLED : 0, __ATOMIC_SEQ_CST);
+}
+// Wake-ups vote: mostly ours → wait in the ring; mostly libuv's → wait in epoll.
+static bool vote(struct ring *r, i32 by) {
+  r->score += by;
+  if (r->score > 16) r->score = 16;
+  if (r->score < 0) r->score = 0;
+  i32 wait = r->control[C_WAIT], mode = r->control[C_MODE];
+  bool in_ring = wait == WAIT_RING || (wait != WAIT_EPOLL && (mode ? r->score > 4 : r->score > 11));
+  if (r->setup_flags & SETUP_IOPOLL) in_ring = true;
+  if (in_ring == (mode != 0)) return false;
+  set_mode(r, in_ring);
+  return true;
+}
+static bool call_js(struct ring *r, i32 count) {
+  napi_handle_scope scope;
+  napi_value global, fn, arg;
+  if (napi_open_handle_scope(r->env, &scope) != napi_ok) return false;
+  bool ok = napi_get_global(r->env, &global) == napi_ok && napi_get_reference_value(r->env, r->on_batch, &fn) == napi_ok &&
+            napi_create_int32(r->env, count, &arg) == napi_ok;
+  if (ok) {
+    napi_status status = napi_make_callback(r->env, NULL, global, fn, 1, &arg, NULL);
+    if (status == napi_pending_exception) {
+      napi_value error;
+      ok = napi_get_and_clear_last_exception(r->env, &error) == napi_ok && napi_fatal_exception(r->env, error) == napi_ok;
+    } else {
+      ok = status == napi_ok;
+    }
+  }
+  napi_close_handle_scope(r->env, scope);
+  return ok && !r->closed;
+}
+// Returns how many CQEs were settled; -1 when the ring or the thread is ending.
+static i32 rounds(struct ring *r, bool force) {
+  i32 settled = 0;
+  for (i32 i = 0; i < r->control[C_ROUNDS_MAX]; i++) {
+    u32 pending = publish(r);
+    bool poll = r->setup_flags & SETUP_IOPOLL && in_kernel(r);
+    if (force || pending || poll || (*r->sq_flags & (SQ_CQ_OVERFLOW | SQ_TASKRUN))) {
+      long rc = enter(r, pending, 0, ENTER_GETEVENTS, -1);
+      // EINTR, EAGAIN, EBUSY: the SQEs stay queued and go down with the next round or the next turn of the loop.
+      if (rc < 0 && rc != -EINTR_ && rc != -EAGAIN_ && rc != -EBUSY_ && !call_js(r, (i32)rc)) return -1;
+    }
+    force = false;
+    u32 count = drain(r, r->batch);
+    if (!count) break;
+    r->control[C_ROUNDS]++;
+    settled += (i32)count;
+    if (!call_js(r, (i32)count)) return -1;
+  }
+  return settled;
+}
+static bool arm_poll(struct ring *r) {
+  if (r->poll_armed) return true;
+  u32 tail = (u32)r->control[C_SQ_TAIL];
+  if (tail - __atomic_load_n(r->sq_head, __ATOMIC_ACQUIRE) > r->sq_mask) return false;
+  i32 *sqe = (i32 *)(r->sqes + (size_t)(tail & r->sq_mask) * r->sqe_bytes);
+  memset(sqe, 0, r->sqe_bytes);
+  sqe[0] = OP_POLL_ADD, sqe[1] = uv_backend_fd(r->loop), sqe[7] = POLLIN_, sqe[8] = LOOP_POLL;
+  r->control[C_SQ_TAIL] = (i32)(tail + 1);
+  return r->poll_armed = true;
+}
+// Sleeps in the ring as long as libuv would sleep in epoll. Returns CQEs to settle.
+static u32 wait_in_ring(struct ring *r) {
+  uv_idle_stop(idle_of(r));
+  uv_update_time(r->loop);
+  int timeout = uv_backend_timeout(r->loop);
+  uv_idle_start(idle_of(r), on_idle);
+  if (timeout == 0 || r->setup_flags & SETUP_IOPOLL || !arm_poll(r)) return 0;
+  u32 pending = publish(r);
+  r->control[C_RING_WAITS]++;
+  r->libuv_ready = false;
+  enter(r, pending, 1, ENTER_GETEVENTS, timeout); // EINTR and ETIME: libuv gets its turn
+  return drain(r, r->batch);
+}
+static void on_check(uv_handle *h) {
+  struct ring *r = uv_handle_get_data(h);
+  volatile i32 *control = r->control;
+  if (!control[C_ACTIVE] && !r->woke) {
+    if (!control[C_LIVE]) return;
+    control[C_LIBUV_WAKES]++;
+    vote(r, -1);
+    return;
+  }
+  bool woke = r->woke;
+  r->woke = false;
+  control[C_ACTIVE] = 1; // what JavaScript queues from here on is seen by the rounds
+  bool switched = woke && vote(r, 2);
+  i32 settled = rounds(r, woke);
+  if (settled >= 0 && control[C_MODE] && !settled && control[C_LIVE] && !publish(r)) {
+    u32 count = wait_in_ring(r);
+    if (r->libuv_ready) control[C_LIBUV_WAKES]++;
+    switched = vote(r, count ? 1 : r->libuv_ready ? -2 : 0);
+    if (count && !call_js(r, (i32)count)) return;
+    if (count || switched) settled = rounds(r, switched);
+  }
+  if (settled < 0) return;
+  reference(r);
+  if (!control[C_LIVE]) {
+    rest(r);
+    if (r->cq_flags) *r->cq_flags = CQ_EVENTFD_DISABLED;
+  } else if (!control[C_MODE]) {
+    set_mode(r, false);
+    // Work that was queued while the eventfd was silent must be looked at once more before epoll sleeps.
+    if (!publish(r) && !(*r->sq_flags & (SQ_CQ_OVERFLOW | SQ_TASKRUN)) && *r->cq_head == *r->cq_tail) rest(r);
+  }
+}
+static void on_event(uv_handle *h, int status, int events) {
+  (void)status, (void)events;
+  struct ring *r = uv_handle_get_data(h);
+  u64 count;
+  sys6(NR_read, r->event_fd, (long)&count, 8, 0, 0, 0);
+  r->woke = true;
+  r->control[C_EPOLL_WAKES]++;
+}
+
+// ---- teardown: nothing is freed before the kernel has let go ---------------------------------------------------
+static void drop_ring(struct ring *r) {
+  for (u32 i = 0; i < r->map_count; i++) drop_map(r->maps[i]);
+  sys6(NR_munmap, (long)r, RING_BYTES, 0, 0, 0, 0);
+}
+static void on_closed(uv_handle *h) {
+  struct ring *r = uv_handle_get_data(h);
+  if (--r->open_handles) return;
+  napi_remove_async_cleanup_hook(r->hook);
+  drop_ring(r);
+}
+static void release(struct ring *r) {
+  r->closed = true;
+  struct ring **at = &r->thread->rings;
+  while (*at != r) at = &(*at)->next;
+  *at = r->next;
+  for (u32 i = 0; i < r->own_maps; i++) replace_map(r->maps[i]);
+  if (r->looping) {
+    if (r->on_batch) napi_delete_reference(r->env, r->on_batch);
+    for (u32 i = 0; i < HANDLES; i++) uv_close(r->handles[i], on_closed);
+    sys6(NR_close, r->event_fd, 0, 0, 0, 0, 0);
+  }
+  sys6(NR_close, r->fd, 0, 0, 0, 0, 0);
+  if (r->looping) return; // its record and its mappings go when libuv has let go of the handles
+  napi_remove_async_cleanup_hook(r->hook);
+  drop_ring(r);
+}
+// The one barrier: count CQEs. Cancelling only makes them come sooner, and no timeout frees anything.
+static void quiesce(struct ring *r) {
+  i64 cancel[8] = {0, 0, 0, 1000000};
+  ((i32 *)cancel)[2] = -1, ((u32 *)cancel)[3] = CANCEL_ALL | CANCEL_ANY;
+  bool sqpoll = r->setup_flags & SETUP_SQPOLL;
+  for (u32 turns = 0;; turns++) {
+    u32 unconsumed = *r->sq_tail - __atomic_load_n(r->sq_head, __ATOMIC_ACQUIRE);
+    if (sqpoll && unconsumed) enter(r, unconsumed, 0, ENTER_SQ_WAKEUP, -1);
+    drain(r, NULL);
+    if (!(sqpoll && unconsumed) && (i32)in_kernel(r) <= 0) return;
+    sys6(NR_register, r->fd, REGISTER_SYNC_CANCEL, (long)cancel, 1, 0, 0);
+    enter(r, 0, 0, ENTER_GETEVENTS, -1);
+    if (turns >= 10) nap(200000);
+    if (turns == 25000) {
+      static const char text[] = "ringcore: a thread is ending, but the kernel still has its I/O; waiting for the device\n";
+      sys6(NR_write, 2, (long)text, sizeof text - 1, 0, 0, 0);
+    }
+  }
+}
+static void on_thread_end(napi_async_cleanup_hook_handle hook, void *data) {
+  struct ring *r = data;
+  r->hook = hook;
+  r->closed = true;
+  quiesce(r);
+  release(r);
+}
+
+// ---- Node-API --------------------------------------------------------------------------------------------------
+struct call { size_t count; napi_value args[8]; struct thread *thread; };
+
+static struct call begin(napi_env env, napi_callback_info info) {
+  struct call call = {.count = 8};
+  void *data = NULL;
+  napi_get_cb_info(env, info, &call.count, call.args, NULL, &data);
+  call.thread = data;
+  return call;
+}
+static i64 integer(napi_env env, struct call *call, size_t index) {
+  i64 value = 0;
+  if (index < call->count) napi_get_value_int64(env, call->args[index], &value);
+  return value;
+}
+static napi_value number(napi_env env, i64 value) {
+  napi_value result = NULL;
+  napi_create_int64(env, value, &result);
+  return result;
+}
+static char *bytes_of(napi_env env, napi_value view, size_t *length) {
+  void *data = NULL;
+  bool is = false;
+  *length = 0;
+  napi_is_typedarray(env, view, &is);
+  if (is) napi_get_typedarray_info(env, view, NULL, length, &data, NULL, NULL);
+  else napi_get_arraybuffer_info(env, view, &data, length);
+  return data;
+}
+static struct ring *ring_of(struct call *call, napi_env env) {
+  struct ring *wanted = (struct ring *)(uintptr_t)integer(env, call, 0), *r = call->thread->rings;
+  while (r && r != wanted) r = r->next;
+  return r;
+}
+static napi_value js_syscall(napi_env env, napi_callback_info info) {
+  struct call c = begin(env, info);
+  long a[7];
+  for (size_t i = 0; i < 7; i++) a[i] = (long)integer(env, &c, i);
+  return number(env, sys6(a[0], a[1], a[2], a[3], a[4], a[5], a[6]));
+}
+static napi_value js_map(napi_env env, napi_callback_info info) {
+  struct call c = begin(env, info);
+  i64 fd = integer(env, &c, 0), bytes = integer(env, &c, 1);
+  if (bytes <= 0) return number(env, -EINVAL_);
+  long at = sys6(NR_mmap, 0, (long)bytes, 3, fd < 0 ? 0x22 : 0x8001, fd < 0 ? -1 : (long)fd, (long)integer(env, &c, 2));
+  if (at < 0 && at > -4096) return number(env, at);
+  struct map *map = new_pages(sizeof *map);
+  napi_value buffer = NULL;
+  sys6(NR_madvise, at, (long)bytes, 10, 0, 0, 0); // DONTFORK: a forked child must never write our tails
+  if (map && napi_create_external_arraybuffer(env, (void *)at, (size_t)bytes, on_collected, map, &buffer) == napi_ok) {
+    *map = (struct map){c.thread->maps, c.thread, (char *)at, (size_t)bytes, 1};
+    c.thread->maps = map;
+    return buffer;
+  }
+  sys6(NR_munmap, at, (long)bytes, 0, 0, 0, 0);
+  if (map) sys6(NR_munmap, (long)map, sizeof *map, 0, 0, 0, 0);
+  return number(env, -ENOMEM_);
+}
+static napi_value js_unmap(napi_env env, napi_callback_info info) {
+  struct call c = begin(env, info);
+  size_t length;
+  struct map *map = find_map(c.thread, bytes_of(env, c.args[0], &length));
+  return number(env, map ? replace_map(map) : -EINVAL_);
+}
+static napi_value js_address(napi_env env, napi_callback_info info) {
+  struct call c = begin(env, info);
+  size_t length;
+  return number(env, (i64)(uintptr_t)bytes_of(env, c.args[0], &length));
+}
+// layout: 15 64-bit words in the order of RingLayout.
+static bool read_layout(napi_env env, struct ring *r, napi_value layout) {
+  size_t length;
+  const u64 *l = (const u64 *)bytes_of(env, layout, &length);
+  if (!l || length < 15) return false; // the length of a typed array is in elements
+  r->fd = (i32)l[0], r->setup_flags = (u32)l[1], r->sq_head = (void *)l[2], r->sq_tail = (void *)l[3];
+  r->sq_flags = (void *)l[4], r->sq_mask = (u32)l[5], r->cq_head = (void *)l[6], r->cq_tail = (void *)l[7];
+  r->cq_flags = (void *)l[8], r->cq_mask = (u32)l[9], r->cqes = (void *)l[10], r->cqe_bytes = (u32)l[11];
+  r->sqes = (void *)l[12], r->sqe_bytes = (u32)l[13], r->wait_flags = (u32)l[14];
+  return true;
+}
+static bool hold_map(napi_env env, struct ring *r, napi_value buffer) {
+  size_t length;
+  struct map *map = find_map(r->thread, bytes_of(env, buffer, &length));
+  if (!map || r->map_count >= MAPS_MAX) return false;
+  map->holders++;
+  r->maps[r->map_count++] = map;
+  return true;
+}
+// The ring's own mappings come first in the list: they are replaced by zero pages when the ring ends.
+static bool hold_own(napi_env env, struct ring *r, napi_value list) {
+  napi_value buffer;
+  napi_get_array_length(env, list, &r->own_maps);
+  for (u32 i = 0; i < r->own_maps; i++)
+    if (napi_get_element(env, list, i, &buffer) != napi_ok || !hold_map(env, r, buffer)) return false;
+  return true;
+}
+static napi_value js_attach(napi_env env, napi_callback_info info) {
+  struct call c = begin(env, info);
+  size_t bytes;
+  char *control = bytes_of(env, c.args[2], &bytes);
+  struct ring *r = new_pages(RING_BYTES);
+  if (!r) return number(env, -ENOMEM_);
+  r->next = c.thread->rings, r->thread = c.thread, r->event_fd = -1, r->env = env;
+  r->control = (i32 *)control, r->batch = control + C_WORDS * 4;
+  if (!control || bytes < C_WORDS * 4 || !read_layout(env, r, c.args[0]) || !hold_own(env, r, c.args[1]) ||
+      !hold_map(env, r, c.args[2]) || napi_add_async_cleanup_hook(env, on_thread_end, r, &r->hook) != napi_ok) {
+    drop_ring(r);
+    return number(env, -EINVAL_);
+  }
+  r->batch_cap = (u32)((bytes - C_WORDS * 4) / r->cqe_bytes);
+  c.thread->rings = r;
+  return number(env, (i64)(uintptr_t)r);
+}
+static napi_value js_relayout(napi_env env, napi_callback_info info) {
+  struct call c = begin(env, info);
+  struct ring *r = ring_of(&c, env);
+  struct map *old[8];
+  if (!r || r->own_maps > 8) return number(env, -EINVAL_);
+  u32 own = r->own_maps, others = r->map_count - own;
+  memcpy(old, r->maps, own * sizeof *old);
+  for (u32 i = 0; i < others; i++) r->maps[i] = r->maps[own + i]; // the list is rebuilt: the new own ones, then the others
+  struct map **tail = r->maps + others;
+  r->map_count = others;
+  if (!read_layout(env, r, c.args[1]) || !hold_own(env, r, c.args[2])) return number(env, -EINVAL_);
+  for (u32 i = 0; i < r->own_maps; i++) {
+    struct map *fresh = tail[i];
+    for (u32 at = others + i; at > i; at--) r->maps[at] = r->maps[at - 1];
+    r->maps[i] = fresh;
+  }
+  for (u32 i = 0; i < own; i++) replace_map(old[i]), drop_map(old[i]);
+  return number(env, 0);
+}
+static napi_value js_hold(napi_env env, napi_callback_info info) {
+  struct call c = begin(env, info);
+  struct ring *r = ring_of(&c, env);
+  return number(env, !r ? -EINVAL_ : hold_map(env, r, c.args[1]) ? 0 : -ENOMEM_);
+}
+static napi_value js_detach(napi_env env, napi_callback_info info) {
+  struct call c = begin(env, info);
+  struct ring *r = ring_of(&c, env);
+  if (!r) return number(env, -EINVAL_);
+  if (in_kernel(r)) return number(env, -EBUSY_);
+  release(r);
+  return number(env, 0);
+}
+static napi_value js_in_kernel(napi_env env, napi_callback_info info) {
+  struct call c = begin(env, info);
+  struct ring *r = ring_of(&c, env);
+  return number(env, r ? (i64)in_kernel(r) : -EINVAL_);
+}
+static napi_value js_turn(napi_env env, napi_callback_info info) {
+  struct call c = begin(env, info);
+  struct ring *r = ring_of(&c, env);
+  if (!r) return number(env, -EINVAL_);
+  u32 count = drain(r, r->batch), min = (u32)integer(env, &c, 1);
+  if (count) return number(env, count);
+  long rc = enter(r, publish(r), min, ENTER_GETEVENTS, integer(env, &c, 2));
+  count = drain(r, r->batch);
+  return number(env, count || rc >= 0 || rc == -EINTR_ || rc == -ETIME_ ? (i64)count : rc);
+}
+static napi_value js_loop_open(napi_env env, napi_callback_info info) {
+  struct call c = begin(env, info);
+  struct ring *r = ring_of(&c, env);
+  if (!r || r->looping) return number(env, -EINVAL_);
+  if (!uv_check_init || !uv_backend_fd || !uv_handle_size || napi_get_uv_event_loop(env, (void *)&r->loop) != napi_ok)
+    return number(env, -ENOSYS_);
+  if (uv_handle_size(UV_CHECK) > HANDLE_BYTES || uv_handle_size(UV_IDLE) > HANDLE_BYTES || uv_handle_size(UV_POLL) > HANDLE_BYTES)
+    return number(env, -ENOSYS_);
+  i32 event_fd = (i32)sys6(NR_eventfd2, 0, 02004000, 0, 0, 0, 0); // CLOEXEC | NONBLOCK
+  if (event_fd < 0) return number(env, event_fd);
+  long rc = sys6(NR_register, r->fd, REGISTER_EVENTFD, (long)&event_fd, 1, 0, 0);
+  if (rc == 0 && uv_poll_init(r->loop, poll_of(r), event_fd) != 0) rc = -EINVAL_;
+  if (rc < 0) {
+    sys6(NR_close, event_fd, 0, 0, 0, 0, 0);
+    return number(env, rc);
+  }
+  r->event_fd = event_fd, r->looping = true, r->open_handles = HANDLES, r->score = 10;
+  napi_create_reference(env, c.args[1], 1, &r->on_batch);
+  uv_check_init(r->loop, check_of(r));
+  uv_idle_init(r->loop, idle_of(r));
+  for (u32 i = 0; i < HANDLES; i++) uv_handle_set_data(r->handles[i], r), uv_unref(r->handles[i]);
+  uv_check_start(check_of(r), on_check);
+  uv_poll_start(poll_of(r), 1, on_event);
+  set_mode(r, r->control[C_WAIT] != WAIT_EPOLL);
+  return number(env, 0);
+}
+static napi_value js_loop_activate(napi_env env, napi_callback_info info) {
+  struct call c = begin(env, info);
+  struct ring *r = ring_of(&c, env);
+  if (!r || !r->looping) return number(env, -EINVAL_);
+  r->control[C_ACTIVE] = 1;
+  uv_idle_start(idle_of(r), on_idle);
+  reference(r);
+  return number(env, 0);
+}
+static void on_thread_gone(napi_env env, void *data, void *hint) {
+  (void)env, (void)hint;
+  sys6(NR_munmap, (long)data, sizeof(struct thread), 0, 0, 0, 0);
+}
+NAPI_MODULE_INIT() {
+  static const struct { const char *name; napi_callback fn; } functions[] = {
+    {"syscall", js_syscall}, {"map", js_map},
+    {"unmap", js_unmap}, {"addressOf", js_address}, {"attach", js_attach}, {"relayout", js_relayout}, {"hold", js_hold}, {"detach", js_detach},
+    {"inKernel", js_in_kernel}, {"turn", js_turn}, {"loopOpen", js_loop_open}, {"loopActivate", js_loop_activate}};
+  struct thread *thread = new_pages(sizeof *thread);
+  if (!thread) return NULL;
+  napi_set_instance_data(env, thread, on_thread_gone, NULL);
+  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+    napi_value fn;
+    napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].fn, thread, &fn);
+    napi_set_named_property(env, exports, functions[i].name, fn);
+  }
+  return exports;
+}

@@ -1,0 +1,73 @@
+// The driver over native/addon.c, through Node-API.
+// Flow: open-driver.ts → this → the addon.
+
+import type { Driver, RingHandle, RingLayout } from './driver.ts'
+import { IO_URING_SYSCALLS } from './io-uring-syscalls.ts'
+
+/** What the addon exports; rings are passed as the address of their record, which the addon checks against its list. */
+export interface Addon {
+  syscall(nr: number, a?: number, b?: number, c?: number, d?: number, e?: number, f?: number): number
+  map(fd: number, lengthBytes: number, offset: number): ArrayBuffer | number
+  unmap(memory: ArrayBuffer): number
+  addressOf(view: ArrayBufferView): number
+  attach(layout: BigUint64Array, memory: ArrayBuffer[], control: ArrayBuffer): number
+  relayout(ring: RingHandle, layout: BigUint64Array, memory: ArrayBuffer[]): number
+  hold(ring: RingHandle, memory: ArrayBuffer): number
+  detach(ring: RingHandle): number
+  inKernel(ring: RingHandle): number
+  turn(ring: RingHandle, minComplete: number, timeoutMs: number): number
+  loopOpen(ring: RingHandle, onBatch: (count: number) => void): number
+  loopActivate(ring: RingHandle): number
+}
+
+/** The addon reads a layout as 64-bit words in this order. */
+function layoutWords(layout: RingLayout): BigUint64Array {
+  return BigUint64Array.from(
+    [
+      layout.fd,
+      layout.setupFlags,
+      layout.sqHead,
+      layout.sqTail,
+      layout.sqFlags,
+      layout.sqMask,
+      layout.cqHead,
+      layout.cqTail,
+      layout.cqFlags,
+      layout.cqMask,
+      layout.cqes,
+      layout.cqeBytes,
+      layout.sqes,
+      layout.sqeBytes,
+      layout.waitFlags,
+    ],
+    BigInt,
+  )
+}
+
+/** Makes the driver of a loaded addon. */
+export function napiDriver(addon: Addon): Driver {
+  const { syscall, map, unmap, addressOf, hold, detach, inKernel, turn, loopOpen, loopActivate } = addon
+  const { SETUP, ENTER, REGISTER } = IO_URING_SYSCALLS
+  return {
+    name: 'napi',
+    setup: (entries, params) => syscall(SETUP, entries, addressOf(params)),
+    enter: (fd, toSubmit, minComplete, flags, argAddress, argBytes) =>
+      syscall(ENTER, fd, toSubmit, minComplete, flags, argAddress, argBytes),
+    register: (fd, opcode, argAddress, argCount) => syscall(REGISTER, fd, opcode, argAddress, argCount),
+    syscall,
+    map,
+    unmap,
+    addressOf,
+    attach: (layout, memory, control) => {
+      const ring: unknown = addon.attach(layoutWords(layout), memory, control)
+      return ring as RingHandle | number
+    },
+    relayout: (ring, layout, memory) => addon.relayout(ring, layoutWords(layout), memory),
+    hold,
+    detach,
+    inKernel,
+    turn,
+    loopOpen,
+    loopActivate,
+  }
+}
