@@ -1,6 +1,6 @@
 // Builds what changed: the C addon → prebuilds/, src → dist/, tests, benchmarks and examples → build/.
 // Flow: `npm run build`, scripts/prepare.mjs → this → the C compiler, tsc.
-// Usage: node scripts/build.mjs [--arm64]    --arm64 also cross-builds prebuilds/linux-arm64 and checks its symbols
+// Usage: node scripts/build.mjs [--arm64]    --arm64 instead cross-builds prebuilds/linux-arm64 and checks its symbols
 //
 // Plain JavaScript and node builtins only: it runs before anything of ours is compiled.
 
@@ -148,7 +148,9 @@ export async function buildArm64() {
   if (buildAddon('arm64', 'aarch64-linux-gnu-gcc', NO_CROSS_COMPILER) === 'failed') {
     throw new BuildError('Cannot cross-build for arm64: the C compiler found errors, see above')
   }
-  const { readElf, addonProblems } = await import('../build/test/elf.js')
+  const checker = at('build', 'test', 'elf.js')
+  if (!existsSync(checker)) throw new BuildError('Cannot check the arm64 addon: run `npm run build` first')
+  const { readElf, addonProblems } = await import(checker)
   const elf = readElf(addonPath('arm64'))
   const problems = addonProblems(elf)
   if (elf.machine !== 'arm64') problems.push(`it is made for ${elf.machine}`)
@@ -160,8 +162,8 @@ export async function buildArm64() {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
-    build()
     if (process.argv.includes('--arm64')) await buildArm64()
+    else build()
   } catch (error) {
     if (!(error instanceof BuildError)) throw error
     process.stderr.write(`${error.message}\n`)

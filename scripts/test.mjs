@@ -6,8 +6,8 @@
 //   --file-timeout <s>    how long one file may take, default 120
 //   --concurrency <n>     how many files run at once, default 2
 
-import { spawnSync } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
@@ -40,7 +40,7 @@ if (files.length === 0) {
 
 const ownReporter = options.rest.some((argument) => argument.startsWith('--test-reporter'))
 const started = performance.now()
-const { status, signal, error } = spawnSync(
+const runner = spawn(
   options.node,
   [
     // Buffers and rings that nobody holds must really go: the tests' epilogue collects garbage before it counts.
@@ -52,11 +52,46 @@ const { status, signal, error } = spawnSync(
     ...options.rest,
     ...files,
   ],
-  { stdio: 'inherit', cwd: root },
+  { stdio: ['ignore', 'inherit', 'inherit'], cwd: root },
 )
-if (error) process.stderr.write(`Cannot run ${options.node}: ${error.message}\n`)
-const seconds = (performance.now() - started) / 1000
-if (seconds > SLOW_S)
-  process.stdout.write(`slow: the tests took ${seconds.toFixed(0)} s, wanted is under ${SLOW_S} s\n`)
-if (signal) process.stderr.write(`node --test was ended by ${signal}\n`)
-process.exit(status ?? 1)
+
+// --test-timeout ends tests, not files, on newer Node versions, and no timer of a file's own runs while its thread hangs
+// in a system call. So files that take too long are ended from here.
+const bornAt = new Map()
+const watchdog = setInterval(() => {
+  for (const pid of childrenOf(runner.pid)) {
+    if (!bornAt.has(pid)) bornAt.set(pid, performance.now())
+    if (performance.now() - bornAt.get(pid) < options.fileTimeoutS * 1000 + 5000) continue
+    const file = readProc(`${pid}/cmdline`).split('\0').filter(Boolean).at(-1)
+    process.stderr.write(`${file} took more than ${options.fileTimeoutS} s: ended by SIGKILL\n`)
+    process.kill(pid, 'SIGKILL')
+  }
+}, 1000)
+
+function readProc(path) {
+  try {
+    return readFileSync(`/proc/${path}`, 'utf8')
+  } catch {
+    return '' // gone meanwhile
+  }
+}
+
+function childrenOf(parent) {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => pid > 0 && Number(readProc(`${pid}/stat`).split(') ').at(-1).split(' ')[1]) === parent)
+}
+
+runner.on('error', (error) => {
+  process.stderr.write(`Cannot run ${options.node}: ${error.message}\n`)
+  process.exit(1)
+})
+runner.on('close', (code, signal) => {
+  clearInterval(watchdog)
+  const seconds = (performance.now() - started) / 1000
+  if (seconds > SLOW_S) {
+    process.stdout.write(`slow: the tests took ${seconds.toFixed(0)} s, wanted is under ${SLOW_S} s\n`)
+  }
+  if (signal) process.stderr.write(`node --test was ended by ${signal}\n`)
+  process.exit(code ?? 1)
+})

@@ -1,0 +1,287 @@
+// What every test uses: the epilogue that finds leaks, skips with a reason, child processes, descriptors that close themselves.
+// Flow: test files → this → the package's public doors.
+
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { closeSync, existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { openDriver } from '#src/sys/open-driver.js'
+
+/** The repository's root: this file runs as build/test/helpers.js. */
+export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+
+// ---------------------------------------------------------------- the epilogue
+
+/**
+ * Ends the test with the question whether anything is left: file descriptors, rings, mappings of rings.
+ *
+ * Call it first. Everything the test hands to `t.after` from then on runs before the question, last in first out, so that
+ * what was opened last is closed first. A descriptor that is gone although the test did not open it is a failure too.
+ */
+export function oracle(t: TestContext): void {
+  warmUp()
+  const before = snapshot()
+  const cleanups: (() => unknown)[] = []
+  const after = t.after.bind(t)
+  t.after = (cleanup?: unknown) => {
+    if (typeof cleanup === 'function') cleanups.push(() => cleanup(t))
+  }
+  after(async () => {
+    const errors: unknown[] = []
+    for (const cleanup of cleanups.reverse()) {
+      try {
+        await cleanup()
+      } catch (error) {
+        errors.push(error)
+      }
+    }
+    if (errors.length > 0) throw errors[0]
+    await nothingLeft(before)
+  })
+}
+
+interface Snapshot {
+  /** "fd → target" of every descriptor. */
+  fds: string[]
+  /** Lines of /proc/self/maps that map a ring. */
+  maps: string[]
+}
+
+/** What node itself opens once and keeps must not look like a leak: libuv's signal pipe comes with the first signal handler. */
+function warmUp(): void {
+  const nothing = (): void => {}
+  process.on('SIGUSR2', nothing)
+  process.off('SIGUSR2', nothing)
+}
+
+function snapshot(): Snapshot {
+  const fds: string[] = []
+  for (const fd of readdirSync('/proc/self/fd')) {
+    try {
+      fds.push(`${fd} → ${readlinkSync(`/proc/self/fd/${fd}`)}`)
+    } catch {
+      // The descriptor of this very listing.
+    }
+  }
+  const maps = readFileSync('/proc/self/maps', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes('io_uring'))
+  return { fds, maps }
+}
+
+/** Asks for up to two seconds: closing is asynchronous in libuv and in the kernel, and finalizers wait for the collector. */
+async function nothingLeft(before: Snapshot): Promise<void> {
+  const deadline = Date.now() + 2000
+  for (;;) {
+    const now = snapshot()
+    const left = {
+      fds: now.fds.filter((fd) => !before.fds.includes(fd)),
+      maps: now.maps.filter((line) => !before.maps.includes(line)),
+      gone: before.fds.filter((fd) => !now.fds.includes(fd)),
+    }
+    if (left.fds.length + left.maps.length + left.gone.length === 0) return
+    if (Date.now() > deadline) {
+      assert.deepEqual(left, { fds: [], maps: [], gone: [] }, 'the test left something behind')
+    }
+    globalThis.gc?.()
+    await sleep(20)
+  }
+}
+
+/** How many descriptors this process has, and how many of them are rings. */
+export function countFds(): { all: number; rings: number } {
+  const { fds } = snapshot()
+  return { all: fds.length, rings: fds.filter((fd) => fd.includes('io_uring')).length }
+}
+
+/** Collects garbage until finalizers had their chance to run. */
+export async function collectGarbage(times = 4): Promise<void> {
+  assert.ok(globalThis.gc, 'start node with --expose-gc')
+  for (let i = 0; i < times; i++) {
+    globalThis.gc()
+    await sleep(1)
+  }
+}
+
+// ---------------------------------------------------------------- time
+
+/** Rejects when `promise` does not settle in time, and says what did not happen. */
+export async function withTimeout<T>(
+  promise: Promise<T>,
+  ms: number,
+  what = 'the promise to settle',
+): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`waited ${ms} ms for ${what}`)), ms)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Waits until `condition` holds. */
+export async function until(condition: () => boolean, ms: number, what: string): Promise<void> {
+  const deadline = Date.now() + ms
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`waited ${ms} ms for ${what}`)
+    await sleep(5)
+  }
+}
+
+// ---------------------------------------------------------------- what a test needs
+
+/** Skips the test and says why, unless there is no reason. Returns true when the test may go on. */
+function skipUnless(t: TestContext, missing: string | undefined): boolean {
+  if (missing === undefined) return true
+  t.skip(missing)
+  return false
+}
+
+/** Goes on only where this Node is at least `version` ("22.4"), and says so where it is not. */
+export function onlyNodes(t: TestContext, version: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  const [ownMajor = 0, ownMinor = 0] = process.versions.node.split('.').map(Number)
+  const isNewEnough = ownMajor > major || (ownMajor === major && ownMinor >= minor)
+  return skipUnless(
+    t,
+    isNewEnough ? undefined : `needs Node ${version} or newer, this is ${process.versions.node}`,
+  )
+}
+
+// ---------------------------------------------------------------- files and descriptors
+
+/** A directory that disappears with the test. */
+export function tempDir(t: TestContext): string {
+  const dir = mkdtempSync(join(tmpdir(), 'ringcore-test-'))
+  t.after(() => rmSync(dir, { recursive: true, force: true }))
+  return dir
+}
+
+/** A descriptor that the test's end closes, unless the test closed it or gave it away. */
+export class OwnedFd {
+  readonly fd: number
+  #open = true
+
+  constructor(t: TestContext, fd: number) {
+    this.fd = fd
+    t.after(() => this.close())
+  }
+
+  close(): void {
+    if (!this.#open) return
+    this.#open = false
+    closeSync(this.fd)
+  }
+
+  /** The code under test closes it from now on. */
+  release(): number {
+    this.#open = false
+    return this.fd
+  }
+}
+
+// Numbers of the system calls that Node has no function for.
+const SYSCALLS = {
+  x64: { pipe2: 293, socketpair: 53 },
+  arm64: { pipe2: 59, socketpair: 199 },
+} as const
+const O_CLOEXEC = 0o2000000
+const AF_UNIX = 1
+
+/** A call that fills in two descriptors; they come back in its order. */
+function twoFds(t: TestContext, call: 'pipe2' | 'socketpair', ...args: number[]): [OwnedFd, OwnedFd] {
+  const driver = openDriver()
+  const fds = new Int32Array(2)
+  const nr = SYSCALLS[process.arch as keyof typeof SYSCALLS][call]
+  const address = driver.addressOf(fds)
+  const result =
+    call === 'pipe2' ? driver.syscall(nr, address, ...args) : driver.syscall(nr, ...args, address)
+  assert.equal(result, 0, `${call} failed`)
+  return [new OwnedFd(t, fds[0]!), new OwnedFd(t, fds[1]!)]
+}
+
+/** pipe2(2): what is written to `writer` can be read from `reader`. */
+export function pipe(t: TestContext): { reader: OwnedFd; writer: OwnedFd } {
+  const [reader, writer] = twoFds(t, 'pipe2', O_CLOEXEC)
+  return { reader, writer }
+}
+
+/** socketpair(2): two connected Unix sockets, blocking; `type` 1 is a stream, 2 datagrams. */
+export function socketPair(t: TestContext, type: 1 | 2 = 1): [OwnedFd, OwnedFd] {
+  return twoFds(t, 'socketpair', AF_UNIX, type | O_CLOEXEC, 0)
+}
+
+// ---------------------------------------------------------------- child processes
+
+export interface RunOptions {
+  /** Options of node itself. */
+  nodeArgs?: readonly string[]
+  /** Arguments of the script. */
+  args?: readonly string[]
+  env?: NodeJS.ProcessEnv
+  /** A library for LD_PRELOAD. */
+  preload?: string
+  /** A command that runs node, with its own arguments: [seccompRun, 'ENOSYS', 'setup']. */
+  wrap?: readonly string[]
+  /** Default 30,000; then the child is killed and the run fails. */
+  timeoutMs?: number
+}
+
+export interface RunResult {
+  code: number | null
+  signal: NodeJS.Signals | null
+  stdout: string
+  stderr: string
+}
+
+/**
+ * Runs a script in a process of its own, with this node and this repository's package.
+ * @param script a file that exists, or the text of a module, which may import 'ringcore' and '#src/...'
+ * @returns exit code, signal and output; an exit code other than 0 is not an error
+ */
+export async function runNode(script: string, options: RunOptions = {}): Promise<RunResult> {
+  const isFile = !script.includes('\n') && existsSync(script)
+  const source = isFile ? [script] : ['--input-type=module', '--eval', script, '--']
+  const command = [
+    ...(options.wrap ?? []),
+    process.execPath,
+    ...(options.nodeArgs ?? []),
+    ...source,
+    ...(options.args ?? []),
+  ]
+  const env: NodeJS.ProcessEnv = { ...process.env, ...options.env }
+  // Or the child would report as a part of this test run.
+  delete env.NODE_TEST_CONTEXT
+  if (options.preload !== undefined) env.LD_PRELOAD = options.preload
+  const timeoutMs = options.timeoutMs ?? 30_000
+
+  const child = spawn(command[0]!, command.slice(1), { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const output = { stdout: '', stderr: '' }
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      output[name] += text
+    })
+  }
+  let isLate = false
+  const timer = setTimeout(() => {
+    isLate = true
+    child.kill('SIGKILL')
+  }, timeoutMs)
+  const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (...ended) => resolve(ended))
+  }).finally(() => clearTimeout(timer))
+  if (isLate) {
+    throw new Error(
+      `the child ran for more than ${timeoutMs} ms; it said:\n${output.stdout}\n${output.stderr}`,
+    )
+  }
+  return { code, signal, ...output }
+}
