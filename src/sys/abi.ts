@@ -1,7 +1,7 @@
 // The io_uring ABI: every constant, by the header's own names.
 // Flow: ring, op, runtime, users of ringcore/sys → this → abi-setup.ts, abi-ops.ts, abi-register.ts.
 // man io_uring(7); linux/io_uring.h and its neighbours. Kept by hand, checked by test/10.abi.test.ts.
-// Four values use bit 31: compare with `>>> 0`, since JavaScript's `|` and `&` give signed results.
+// A few values use bit 31: compare with `>>> 0`, since JavaScript's `|` and `&` give signed results.
 
 export * from './abi-ops.ts'
 export * from './abi-register.ts'
