@@ -110,6 +110,18 @@ function coded<E extends Error>(error: E, code: string, maker: (...args: never[]
   return Object.assign(error, { code })
 }
 
+/**
+ * Any other error of ours: a class, a code, and a sentence that names cause and cure.
+ * The named ones below are these with their words fixed.
+ */
+export function ringcoreError<E extends Error>(
+  Type: new (message: string) => E,
+  code: string,
+  message: string,
+): CodedError<E> {
+  return coded(new Type(message), code, ringcoreError)
+}
+
 /** "argument" or, with a dot in the name, "property", as Node distinguishes them. */
 function kindOf(name: string): string {
   return name.includes('.') ? 'property' : 'argument'
@@ -227,8 +239,14 @@ export function bufferResizableError(name = 'buffer'): CodedError<TypeError> {
 export class AbortError extends Error {
   readonly code = 'ABORT_ERR'
 
+  override readonly name = 'AbortError'
+
   constructor(cause?: unknown, message = 'The operation was aborted') {
     super(message, cause === undefined ? undefined : { cause })
-    this.name = 'AbortError'
   }
+}
+
+/** The AbortError of a signal that aborted. */
+export function abortError(signal: AbortSignal): AbortError {
+  return new AbortError(signal.reason)
 }
