@@ -7,6 +7,7 @@ import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'node:test'
 import { openDriver } from '#src/sys/open-driver.js'
+import { syscallNumber } from '#src/sys/syscalls.js'
 import { oracle, pipe, root, runNode, socketPair, until, withTimeout } from './helpers.js'
 import { compileTool, mountBadFs } from './tools.js'
 
@@ -16,7 +17,6 @@ const helpers = join(root, 'build', 'test', 'helpers.js')
 function runTest(body: string) {
   const head = `import test from 'node:test'
 import fs from 'node:fs'
-import { openDriver } from '#src/sys/open-driver.js'
 import { oracle, pipe } from ${JSON.stringify(helpers)}
 import { openDriver } from '#src/sys/open-driver.js'
 globalThis.own = fs.openSync('/dev/null')`
@@ -53,8 +53,8 @@ test('the epilogue finds what a test leaves behind', async (t) => {
   ]
   const ended = await Promise.all(cases.map(([, body]) => runTest(body)))
   for (const [i, [what, , said]] of cases.entries()) {
-    const { code, stdout } = ended[i]!
-    assert.equal(code, said ? 1 : 0, `${what}: ${stdout}`)
+    const { code, stdout, stderr } = ended[i]!
+    assert.equal(code, said ? 1 : 0, `${what}: ${stdout}${stderr}`)
     if (said) assert.match(stdout, said, what)
   }
 })
@@ -132,9 +132,10 @@ test('under guard-malloc the kernel refuses a Buffer that was collected', async 
   if (typeof preload !== 'string') return t.skip(preload.skip)
   // read(2) into an address whose Buffer nobody holds; with plain malloc that succeeds and corrupts.
   const script = `import { openDriver } from '#src/sys/open-driver.js'
+    import { syscallNumber } from '#src/sys/syscalls.js'
     import { openSync } from 'node:fs'
     const driver = openDriver()
-    const READ = process.arch === 'x64' ? 0 : 63
+    const READ = syscallNumber('read')
     const zero = openSync('/dev/zero')
     const address = (() => driver.addressOf(Buffer.allocUnsafeSlow(65536)))()
     const held = Buffer.allocUnsafeSlow(65536).fill(1)
@@ -166,8 +167,7 @@ test('badfs is slow, short and failing on demand', async (t) => {
   fs.set({ wshort: 9 })
   // Not file.write: libuv goes on after a short write.
   const driver = openDriver()
-  const PWRITE64 = process.arch === 'x64' ? 18 : 68
-  assert.equal(driver.syscall(PWRITE64, file.fd, driver.addressOf(buffer), 50, 0), 9)
+  assert.equal(driver.syscall(syscallNumber('write'), file.fd, driver.addressOf(buffer), 50), 9)
   fs.set({ werr: 28 })
   await assert.rejects(file.write(buffer, 0, 50, 0), { code: 'ENOSPC' })
   fs.set({ fsyncerr: 5 })

@@ -10,6 +10,7 @@ import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { openDriver } from '#src/sys/open-driver.js'
+import { syscallNumber } from '#src/sys/syscalls.js'
 
 /** The repository's root: this file runs as build/test/helpers.js. */
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
@@ -187,11 +188,6 @@ export class OwnedFd {
   }
 }
 
-// Numbers of the system calls that Node has no function for.
-const SYSCALLS = {
-  x64: { pipe2: 293, socketpair: 53 },
-  arm64: { pipe2: 59, socketpair: 199 },
-} as const
 const O_CLOEXEC = 0o2000000
 const AF_UNIX = 1
 
@@ -199,7 +195,7 @@ const AF_UNIX = 1
 function twoFds(t: TestContext, call: 'pipe2' | 'socketpair', ...args: number[]): [OwnedFd, OwnedFd] {
   const driver = openDriver()
   const fds = new Int32Array(2)
-  const nr = SYSCALLS[process.arch as keyof typeof SYSCALLS][call]
+  const nr = syscallNumber(call)
   const address = driver.addressOf(fds)
   const result =
     call === 'pipe2' ? driver.syscall(nr, address, ...args) : driver.syscall(nr, ...args, address)
