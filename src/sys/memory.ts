@@ -15,6 +15,11 @@ export function storeRelease(words: Int32Array, index: number, value: number): v
   Atomics.store(words, index, value)
 }
 
+/** The same for a 16-bit word: the tail of a provided-buffer ring. */
+export function storeRelease16(halves: Uint16Array, index: number, value: number): void {
+  Atomics.store(halves, index, value)
+}
+
 /** Writes a 64-bit value at `words[index]`, low word first; numbers are taken as signed safe integers (-1 is all ones). */
 export function writeU64(words: Int32Array, index: number, value: number | bigint): void {
   if (typeof value === 'number') {

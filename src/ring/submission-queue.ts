@@ -1,0 +1,180 @@
+// The submission queue: hands out SQEs, publishes the tail.
+// Flow: ring.ts (getSqe, submit) → this → memory shared with the kernel.
+// man io_uring_setup(2), io_uring_enter(2), io_uring_get_sqe(3)
+//
+// Three counters, each wrapping at 2^32: head is the kernel's (what it took), tail is ours (what it may take), and
+// CTL.SQ_TAIL counts what was claimed. The last lives in the control block because the native loop claims SQEs too.
+
+import * as abi from '../sys/abi.ts'
+import { CTL } from '../sys/driver.ts'
+import { loadAcquire, storeRelease } from '../sys/memory.ts'
+import { SQE, Sqe } from './sqe.ts'
+
+/** Where the queue lies; offsets in bytes. */
+export interface SubmissionQueueLayout {
+  ring: ArrayBufferLike
+  sqes: ArrayBufferLike
+  sqEntries: number
+  sqeBytes: 64 | 128
+  sqHead: number
+  sqTail: number
+  sqFlags: number
+  sqDropped: number
+  /** 0 on rings without an index array. */
+  sqArray: number
+  /** SQE_MIXED: a 128-byte SQE takes two slots. */
+  mixed: boolean
+}
+
+export class SubmissionQueue {
+  #ring!: Int32Array
+  readonly #control: Int32Array
+  #sqes!: Sqe[]
+  #wide: Sqe[] | undefined
+  #layout!: SubmissionQueueLayout
+  #head = 0
+  #tail = 0
+  #flags = 0
+  #dropped = 0
+  #entries = 0
+  #mask = 0
+  /** A head we saw: the real one may be further, so the queue has at least the space this says. */
+  #headSeen = 0
+
+  constructor(layout: SubmissionQueueLayout, control: Int32Array) {
+    this.#control = control
+    this.relayout(layout)
+    control[CTL.SQ_TAIL] = loadAcquire(this.#ring, this.#tail)
+  }
+
+  /** Takes over memory whose pointers changed (REGISTER_RESIZE_RINGS); SQEs of before point nowhere. */
+  relayout(layout: SubmissionQueueLayout): void {
+    const { sqes, sqEntries, sqeBytes } = layout
+    this.#layout = layout
+    this.#ring = new Int32Array(layout.ring)
+    this.#head = layout.sqHead / 4
+    this.#tail = layout.sqTail / 4
+    this.#flags = layout.sqFlags / 4
+    this.#dropped = layout.sqDropped / 4
+    this.#entries = sqEntries
+    this.#mask = sqEntries - 1
+    this.#headSeen = loadAcquire(this.#ring, this.#head)
+    this.#wide = undefined
+    this.#sqes = Array.from({ length: sqEntries }, (_, index) => new Sqe(sqes, index * sqeBytes, sqeBytes))
+    if (layout.sqArray !== 0) {
+      // We use SQEs in ring order, so the index array is written once and never again.
+      const array = layout.sqArray / 4
+      for (let index = 0; index < sqEntries; index++) this.#ring[array + index] = index
+    }
+  }
+
+  get entries(): number {
+    return this.#entries
+  }
+
+  get mask(): number {
+    return this.#mask
+  }
+
+  /** Claims the next SQE, cleared, or returns null when all are taken: then submit first. */
+  claim(): Sqe | null {
+    const tail = this.#control[CTL.SQ_TAIL]!
+    if ((tail - this.#headSeen) >>> 0 >= this.#entries && !this.#hasSpace(tail, 1)) return null
+    this.#control[CTL.SQ_TAIL] = tail + 1
+    const sqe = this.#sqes[tail & this.#mask]!
+    sqe.clear()
+    return sqe
+  }
+
+  /** Looks at the kernel's head; the acquire keeps our writes into a slot behind the SQPOLL thread's reads of it. */
+  #hasSpace(tail: number, slots: number): boolean {
+    this.#headSeen = loadAcquire(this.#ring, this.#head)
+    return ((tail - this.#headSeen) >>> 0) + slots <= this.#entries
+  }
+
+  /**
+   * Claims a 128-byte SQE. On SQE_MIXED rings it takes two slots that may not wrap: a skipped NOP fills the last one.
+   * @kernel 6.19
+   */
+  claim128(): Sqe | null {
+    if (!this.#layout.mixed) return this.claim()
+    const tail = this.#control[CTL.SQ_TAIL]!
+    const padding = (tail & this.#mask) === this.#mask ? 1 : 0
+    if (!this.#hasSpace(tail, 2 + padding)) return null
+    if (padding === 1) {
+      const nop = this.#sqes[tail & this.#mask]!
+      nop.clear()
+      nop.words[SQE.OPCODE] = abi.IORING_OP_NOP | (abi.IOSQE_CQE_SKIP_SUCCESS << 8)
+    }
+    this.#control[CTL.SQ_TAIL] = tail + 2 + padding
+    // Slots that no CQE answers: the second half, and the padding.
+    this.#control[CTL.MORE_SEEN]! -= 1 + padding
+    const sqe = this.#wideSqes()[(tail + padding) & this.#mask]!
+    sqe.clear()
+    return sqe
+  }
+
+  #wideSqes(): Sqe[] {
+    const { sqes } = this.#layout
+    this.#wide ??= Array.from({ length: this.#entries - 1 }, (_, index) => new Sqe(sqes, index * 64, 128))
+    return this.#wide
+  }
+
+  /**
+   * Publishes what was claimed; pairs with the kernel's acquire load of the tail. The store is sequentially consistent:
+   * it is also the full barrier that SQPOLL wants between it and the load of the flags in `needsWakeup`.
+   * @returns SQEs the kernel has yet to take: `to_submit`
+   */
+  publish(): number {
+    const tail = this.#control[CTL.SQ_TAIL]!
+    storeRelease(this.#ring, this.#tail, tail)
+    this.#headSeen = loadAcquire(this.#ring, this.#head)
+    return (tail - this.#headSeen) >>> 0
+  }
+
+  /** SQEs claimed and not published yet. */
+  get unpublished(): number {
+    return (this.#control[CTL.SQ_TAIL]! - loadAcquire(this.#ring, this.#tail)) >>> 0
+  }
+
+  /** SQEs published that the kernel did not take yet. */
+  get unconsumed(): number {
+    return (loadAcquire(this.#ring, this.#tail) - loadAcquire(this.#ring, this.#head)) >>> 0
+  }
+
+  /** SQEs claimed that the kernel did not take yet. */
+  get ready(): number {
+    return (this.#control[CTL.SQ_TAIL]! - loadAcquire(this.#ring, this.#head)) >>> 0
+  }
+
+  get spaceLeft(): number {
+    return this.#entries - this.ready
+  }
+
+  /** SQEs the kernel refused because their index was wrong; stays 0, as we write the array. */
+  get dropped(): number {
+    return loadAcquire(this.#ring, this.#dropped) >>> 0
+  }
+
+  /** The flags word: IORING_SQ_NEED_WAKEUP, _CQ_OVERFLOW, _TASKRUN. */
+  get flags(): number {
+    return loadAcquire(this.#ring, this.#flags)
+  }
+
+  get needsWakeup(): boolean {
+    return (this.flags & abi.IORING_SQ_NEED_WAKEUP) !== 0
+  }
+
+  /**
+   * Takes back what was claimed but not taken by the kernel. Only for rings without SQPOLL, whose kernel side reads the
+   * tail in no other place than `enter`; with SQPOLL only unpublished ones come back.
+   * @returns how many were taken back
+   */
+  discard(sqpoll: boolean): number {
+    const claimed = this.#control[CTL.SQ_TAIL]!
+    const keep = loadAcquire(this.#ring, sqpoll ? this.#tail : this.#head)
+    this.#control[CTL.SQ_TAIL] = keep
+    if (!sqpoll) storeRelease(this.#ring, this.#tail, keep)
+    return (claimed - keep) >>> 0
+  }
+}
