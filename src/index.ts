@@ -1,0 +1,9 @@
+// ringcore's main door: the runtime, files and TCP, and whether any of it can be had here.
+// Flow: the program → this → runtime, fs, net, ring/probe.
+
+export { File, type FileOptions } from './fs/file.ts'
+export { type BindOptions, TcpListener } from './net/tcp-listener.ts'
+export { type ConnectOptions, TcpStream } from './net/tcp-stream.ts'
+export { available, probe } from './ring/probe.ts'
+export * from './runtime/index.ts'
+export { AbortError, UringError } from './sys/error.ts'

@@ -1,0 +1,113 @@
+// Buffers that the kernel picks from when data arrives, and the chunks it hands out.
+// Flow: Uring.bufferGroup, operations-net → this → ring/buffer-ring.ts. man io_uring_provided_buffers(7)
+
+import { BufferRing } from '../ring/buffer-ring.ts'
+import { SQE } from '../ring/sqe.ts'
+import { IORING_CQE_BUFFER_SHIFT, IORING_CQE_F_BUFFER, IOSQE_BUFFER_SELECT } from '../sys/abi.ts'
+import { stateError } from '../sys/error.ts'
+import type { Engine } from './engine.ts'
+import type { Slot } from './slots.ts'
+
+export interface BufferGroupOptions {
+  /** How many buffers: a power of two up to 32768; default 256. */
+  entries?: number | undefined
+  /** Bytes of each; default 4096. */
+  bufferBytes?: number | undefined
+}
+
+/** Received bytes in a buffer of the group; give it back with `release()`, or say `using`. */
+export class Chunk {
+  #group: BufferGroup | null
+  readonly #bid: number
+  #bytes: Buffer
+
+  constructor(group: BufferGroup, bid: number, bytes: Buffer) {
+    this.#group = group
+    this.#bid = bid
+    this.#bytes = bytes
+  }
+
+  /**
+   * The bytes; they are the kernel's again after `release`.
+   * @throws ERR_INVALID_STATE after `release`
+   */
+  get bytes(): Buffer {
+    if (this.#group === null) throw stateError('Cannot read the chunk: it was released')
+    return this.#bytes
+  }
+
+  /** Gives the buffer back to the kernel; doing it twice does nothing. */
+  release(): void {
+    const group = this.#group
+    if (group === null) return
+    this.#group = null
+    group.give(this.#bid)
+  }
+
+  [Symbol.dispose](): void {
+    this.release()
+  }
+}
+
+/** Counts groups of a ring: a group's id is a 16-bit number. */
+const groupsMade = new WeakMap<Engine, number>()
+
+export class BufferGroup {
+  readonly id: number
+  readonly #ring: BufferRing
+  readonly #engine: Engine
+  #waiters: (() => void)[] = []
+  #lent = 0
+
+  constructor(engine: Engine, options: BufferGroupOptions = {}) {
+    this.#engine = engine
+    this.id = groupsMade.get(engine) ?? 0
+    groupsMade.set(engine, this.id + 1)
+    const { entries = 256, bufferBytes = 4096 } = options
+    this.#ring = new BufferRing(engine.ring, { entries, bufferBytes, group: this.id })
+  }
+
+  /** Chunks that were not released yet. */
+  get lent(): number {
+    return this.#lent
+  }
+
+  /** Makes an operation take its buffer from this group. */
+  select(slot: Slot): void {
+    slot.sqeFlags |= IOSQE_BUFFER_SELECT
+    slot.sqe.words[SQE.BUF_INDEX] = this.id
+  }
+
+  /** The chunk of a CQE, or undefined when it brought none (end of stream). */
+  take(length: number, flags: number): Chunk | undefined {
+    if ((flags & IORING_CQE_F_BUFFER) === 0) return undefined
+    const bid = flags >>> IORING_CQE_BUFFER_SHIFT
+    if (length === 0) {
+      this.#ring.take(bid, 0)
+      this.#ring.release(bid)
+      return undefined
+    }
+    this.#lent++
+    const bytes = this.#ring.take(bid, length)
+    return new Chunk(this, bid, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+  }
+
+  give(bid: number): void {
+    this.#lent--
+    this.#ring.release(bid)
+    if (this.#waiters.length > 0) for (const again of this.#waiters.splice(0)) again()
+  }
+
+  /** Calls `again` once a buffer is back. */
+  onRelease(again: () => void): void {
+    if (this.#lent === 0) queueMicrotask(again)
+    else this.#waiters.push(again)
+  }
+
+  /** Takes the group away from the kernel; no operation may use it and no chunk be lent. */
+  close(): void {
+    if (this.#lent > 0)
+      throw stateError(`Cannot close the buffer group: ${this.#lent} chunks are not released`)
+    if (!this.#engine.closed) this.#ring.close()
+  }
+}

@@ -1,0 +1,179 @@
+// Operations that the kernel runs one after another, submitted as one.
+// Flow: Uring.chain → this → engine.linked, operations. man io_uring_linked_requests(7)
+// A link breaks when its operation fails or moves fewer bytes than asked; a hard link only makes the order.
+
+import { SQE } from '../ring/sqe.ts'
+import { IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from '../sys/abi.ts'
+import { rangeError, ringClosedError, stateError } from '../sys/error.ts'
+import type { Engine } from './engine.ts'
+import type { Slot } from './slots.ts'
+import type { Uring } from './uring.ts'
+
+const LINK_BITS = (IOSQE_IO_LINK | IOSQE_IO_HARDLINK) << 8
+
+/** One step of a chain that is being written. */
+export class Step<T> {
+  readonly name: string
+  readonly result: Promise<T>
+  readonly #slot: Slot
+
+  constructor(name: string, result: Promise<T>, slot: Slot) {
+    this.name = name
+    this.result = result
+    this.#slot = slot
+  }
+
+  /** The next step runs even if this one fails or comes up short. */
+  hardlink(): this {
+    const { words } = this.#slot.sqe
+    words[SQE.OPCODE] = (words[SQE.OPCODE]! & ~LINK_BITS) | (IOSQE_IO_HARDLINK << 8)
+    return this
+  }
+}
+
+type Results<T extends readonly Step<unknown>[]> = { [K in keyof T]: T[K] extends Step<infer R> ? R : never }
+
+/** Begins the steps of a chain; each method is the Uring's own. */
+export class Chain {
+  readonly #ring: Uring
+  readonly #engine: Engine
+  readonly steps: Step<unknown>[] = []
+
+  constructor(ring: Uring) {
+    this.#ring = ring
+    this.#engine = ring.engine
+  }
+
+  /**
+   * Adds any operation: `c.add('read', (ring) => ring.read(fd, buffer))`.
+   * @param name shows in the error when this step fails
+   * @param begin begins exactly one operation of the ring, at once
+   */
+  add<T>(name: string, begin: (ring: Uring) => Promise<T>): Step<T> {
+    this.#engine.chainTail = null
+    const result = begin(this.#ring)
+    const slot = this.#engine.chainTail as Slot | null
+    // A step that did not begin (bad argument) rejects with the reason; the chain's own promise reports it.
+    result.catch(() => {})
+    const step = new Step(name, result, slot ?? ({ sqe: { words: new Int32Array(16) } } as unknown as Slot))
+    this.steps.push(step)
+    return step
+  }
+
+  openat(...args: Parameters<Uring['openat']>) {
+    return this.add('openat', (ring) => ring.openat(...args))
+  }
+
+  openat2(...args: Parameters<Uring['openat2']>) {
+    return this.add('openat2', (ring) => ring.openat2(...args))
+  }
+
+  read(...args: Parameters<Uring['read']>) {
+    return this.add('read', (ring) => ring.read(...args))
+  }
+
+  readFixed(...args: Parameters<Uring['readFixed']>) {
+    return this.add('readFixed', (ring) => ring.readFixed(...args))
+  }
+
+  write(...args: Parameters<Uring['write']>) {
+    return this.add('write', (ring) => ring.write(...args))
+  }
+
+  writeFixed(...args: Parameters<Uring['writeFixed']>) {
+    return this.add('writeFixed', (ring) => ring.writeFixed(...args))
+  }
+
+  fsync(...args: Parameters<Uring['fsync']>) {
+    return this.add('fsync', (ring) => ring.fsync(...args))
+  }
+
+  statx(...args: Parameters<Uring['statx']>) {
+    return this.add('statx', (ring) => ring.statx(...args))
+  }
+
+  close(...args: Parameters<Uring['closeFile']>) {
+    return this.add('close', (ring) => ring.closeFile(...args))
+  }
+
+  socket(...args: Parameters<Uring['socket']>) {
+    return this.add('socket', (ring) => ring.socket(...args))
+  }
+
+  connect(...args: Parameters<Uring['connect']>) {
+    return this.add('connect', (ring) => ring.connect(...args))
+  }
+
+  send(...args: Parameters<Uring['send']>) {
+    return this.add('send', (ring) => ring.send(...args))
+  }
+
+  recv(...args: Parameters<Uring['recv']>) {
+    return this.add('recv', (ring) => ring.recv(...args))
+  }
+
+  shutdown(...args: Parameters<Uring['shutdown']>) {
+    return this.add('shutdown', (ring) => ring.shutdown(...args))
+  }
+
+  splice(...args: Parameters<Uring['splice']>) {
+    return this.add('splice', (ring) => ring.splice(...args))
+  }
+
+  timeout(...args: Parameters<Uring['timeout']>) {
+    return this.add('timeout', (ring) => ring.timeout(...args))
+  }
+
+  nop(...args: Parameters<Uring['nop']>) {
+    return this.add('nop', (ring) => ring.nop(...args))
+  }
+}
+
+/** What a failed chain's error tells besides the failing step's own properties. */
+export interface ChainError extends Error {
+  /** Name and index of the step that failed first. */
+  step: string
+  stepIndex: number
+  /** How each step ended; the ones after the failure are ECANCELED. */
+  results: PromiseSettledResult<unknown>[]
+}
+
+/** Writes and runs a chain; see `Uring.chain`. */
+export async function runChain<T extends readonly Step<unknown>[]>(
+  ring: Uring,
+  write: (chain: Chain) => T | void,
+  entries: number,
+): Promise<Results<T>> {
+  const { engine } = ring
+  if (engine.closed) throw ringClosedError()
+  const most = Math.floor(ring.engine.ring.sqEntries / 2)
+  if (!(Number.isInteger(entries) && entries > 0 && entries <= most)) {
+    throw rangeError('entries', `>= 1 && <= ${most} (half of the ring's entries)`, entries)
+  }
+  const chain = new Chain(ring)
+  const begun = engine.linked(entries, () => {
+    try {
+      write(chain)
+    } finally {
+      engine.unlinkTail()
+    }
+    if (chain.steps.length > entries)
+      throw stateError(`The chain has more than ${entries} steps; pass { entries }`)
+  })
+  if (!begun) return engine.later(() => runChain(ring, write, entries))
+  const results = await Promise.allSettled(chain.steps.map((step) => step.result))
+  const failed = firstFailure(results)
+  if (failed >= 0) {
+    const error = (results[failed] as PromiseRejectedResult).reason as Error
+    throw Object.assign(error, { step: chain.steps[failed]!.name, stepIndex: failed, results })
+  }
+  return results.map((result) => (result as PromiseFulfilledResult<unknown>).value) as Results<T>
+}
+
+/** The step that failed by itself; steps that were only cancelled because of it come second. */
+function firstFailure(results: PromiseSettledResult<unknown>[]): number {
+  const own = results.findIndex(
+    (result) => result.status === 'rejected' && result.reason?.code !== 'ECANCELED',
+  )
+  return own >= 0 ? own : results.findIndex((result) => result.status === 'rejected')
+}

@@ -1,0 +1,472 @@
+// The heart of the runtime: claims slots and SQEs, settles what comes back, and ends in order.
+// Flow: operations-*, multishot, chain → this → ring (SQEs), driver loop (batches of CQEs) → slots → promises.
+// Nothing here knows a single opcode but ASYNC_CANCEL and LINK_TIMEOUT.
+
+import { prepCancel, prepCancelFd, prepLinkTimeout } from '../op/prep-control.ts'
+import { opTable } from '../op/table.ts'
+import type { Ring } from '../ring/ring.ts'
+import { SQE, type Sqe } from '../ring/sqe.ts'
+import {
+  IORING_ASYNC_CANCEL_ALL,
+  IORING_ASYNC_CANCEL_ANY,
+  IORING_CQE_F_MORE,
+  IOSQE_IO_HARDLINK,
+  IOSQE_IO_LINK,
+} from '../sys/abi.ts'
+import { CTL, USER_DATA_FOREIGN, USER_DATA_INTERNAL } from '../sys/driver.ts'
+import { AbortError, bufferDetachedError, errnoError, ringClosedError } from '../sys/error.ts'
+import { closeFd } from '../sys/syscalls.ts'
+import { Addresses } from './buffers.ts'
+import { Arena, CopyPool, Scratch } from './memory-pool.ts'
+import { type Slot, Slots } from './slots.ts'
+
+const ECANCELED = -125
+const ETIME = -62
+/** user_data of cancel requests: their CQE is of no interest. */
+const CANCEL_USER_DATA = USER_DATA_INTERNAL | 1
+
+/** What every operation takes. */
+export interface OperationOptions {
+  /** Asks the kernel to cancel; the promise settles when the kernel has let go. */
+  signal?: AbortSignal | undefined
+  /** Milliseconds after which the kernel cancels the operation; it then rejects with ETIMEDOUT. */
+  timeout?: number | undefined
+  /** false: this operation does not hold the process open. */
+  ref?: boolean | undefined
+  /** Further IOSQE_* flags, for example IOSQE_ASYNC. */
+  sqeFlags?: number | undefined
+  /** Credentials to use, as registered with `registerPersonality`. */
+  personality?: number | undefined
+}
+
+interface Waiting {
+  start: () => Promise<unknown>
+  resolve: (value: unknown) => void
+  reject: (error: Error) => void
+}
+
+/** The slot whose promise is being made: one executor serves all promises, so none allocates a closure. */
+let making!: Slot
+const executor = (resolve: (value: never) => void, reject: (error: Error) => void): void => {
+  making.resolve = resolve as (value: unknown) => void
+  making.reject = reject
+}
+
+export class Engine {
+  readonly ring: Ring
+  readonly control: Int32Array
+  readonly slots: Slots
+  readonly scratch: Scratch
+  readonly copies: CopyPool
+  readonly addresses: Addresses
+  readonly arena: Arena
+  /** CQEs that named no operation in flight; anything but 0 is a bug here or in the kernel. */
+  strays = 0
+  /** Called for CQEs that other rings posted with MSG_RING: user_data's words, the result, the flags. */
+  onMessage: ((low: number, high: number, res: number, flags: number) => void) | null = null
+  /** IOSQE_IO_LINK while a chain is being written, else 0; a chain must not be broken by a flush. */
+  linking = 0
+  /** The last slot begun in the chain that is being written, and the entry that links it to the next. */
+  chainTail: Slot | null = null
+  #linkTail: Sqe | null = null
+  #state: 'open' | 'closing' | 'closed' = 'open'
+  #waiting: Waiting[] = []
+  #resuming = false
+  #referenced = true
+  #cursor = 0
+  #count = 0
+  #drained: (() => void) | null = null
+  #closed: Promise<void> | null = null
+
+  constructor(ring: Ring, slotsMax: number, register: (memory: Uint8Array) => number) {
+    const { driver, handle, control } = ring
+    this.ring = ring
+    this.control = control
+    this.slots = new Slots(slotsMax)
+    this.scratch = new Scratch(driver, handle, slotsMax)
+    this.copies = new CopyPool(driver, handle)
+    this.addresses = new Addresses(driver)
+    this.arena = new Arena(driver, handle, register)
+    control[CTL.ROUNDS_MAX] = 16
+  }
+
+  get closed(): boolean {
+    return this.#state !== 'open'
+  }
+
+  /** Operations that wait for a free slot. */
+  get queued(): number {
+    return this.#waiting.length
+  }
+
+  // ---- beginning an operation
+
+  /**
+   * Claims a slot and an SQE whose user_data names it, or returns null: then the caller goes to `later`.
+   * Validate before: what is claimed is submitted.
+   */
+  begin(opcode: number, options: OperationOptions | undefined): Slot | null {
+    if (this.#state !== 'open') throw ringClosedError()
+    const signal = options?.signal
+    if (signal?.aborted === true) throw new AbortError(signal.reason)
+    if (this.#waiting.length !== 0 && !this.#resuming && this.linking === 0) return null
+    const entries = options?.timeout === undefined ? 1 : 2
+    if (!this.#room(entries)) return null
+    const slot = this.slots.take()
+    if (slot === null) return null
+    const sqe = this.ring.getSqe()!
+    slot.sqe = sqe
+    slot.opcode = opcode
+    sqe.words[SQE.USER_DATA] = slot.index
+    sqe.words[SQE.USER_DATA + 1] = slot.generation
+    const control = this.control
+    control[CTL.LIVE]!++
+    slot.referenced = this.#referenced
+    slot.sqeFlags = this.linking
+    if (options !== undefined) this.#apply(slot, options)
+    if (slot.referenced) control[CTL.REFS]!++
+    if (control[CTL.ACTIVE] === 0) this.ring.driver.loopActivate(this.ring.handle)
+    return slot
+  }
+
+  /** Whether `entries` SQEs fit; submits what is queued to make room, except inside a chain. */
+  #room(entries: number): boolean {
+    const ring = this.ring
+    if (ring.sqSpaceLeft() >= entries) return true
+    if (this.linking !== 0) return false
+    ring.flush()
+    return ring.sqSpaceLeft() >= entries
+  }
+
+  #apply(slot: Slot, options: OperationOptions): void {
+    const { signal, timeout, ref, sqeFlags, personality } = options
+    if (ref === false) slot.referenced = false
+    if (sqeFlags !== undefined) slot.sqeFlags |= sqeFlags
+    if (personality !== undefined) slot.personality = personality
+    if (signal !== undefined) {
+      const { generation } = slot
+      slot.signal = signal
+      slot.onAbort = () => this.cancel(slot, generation)
+      signal.addEventListener('abort', slot.onAbort, { once: true })
+    }
+    if (timeout !== undefined) this.#deadline(slot, timeout)
+  }
+
+  /** Writes the LINK_TIMEOUT into the entry behind an operation's. */
+  #deadline(slot: Slot, timeoutMs: number): void {
+    slot.deadline = true
+    const at = this.scratch.offset(slot.index) + Scratch.BYTES - 16
+    const { words } = this.scratch
+    const seconds = Math.floor(timeoutMs / 1000)
+    words[at / 4] = seconds
+    words[at / 4 + 1] = Math.floor(seconds / 4294967296)
+    words[at / 4 + 2] = Math.round((timeoutMs - seconds * 1000) * 1e6)
+    words[at / 4 + 3] = 0
+    slot.sqeFlags |= IOSQE_IO_LINK
+    const sqe = this.ring.getSqe()!
+    prepLinkTimeout(sqe, this.scratch.address(slot.index) + Scratch.BYTES - 16, 0)
+    if (this.linking !== 0) sqe.addFlags(this.linking)
+    slot.deadlineSqe = sqe
+    sqe.words[SQE.USER_DATA] = CANCEL_USER_DATA
+  }
+
+  /** Adds to a written entry what the caller's options ask for. */
+  commit(slot: Slot): void {
+    if (slot.sqeFlags !== 0) slot.sqe.addFlags(slot.sqeFlags)
+    if (slot.personality !== 0) slot.sqe.words[SQE.BUF_INDEX]! |= slot.personality << 16
+    if (this.linking !== 0) {
+      this.chainTail = slot
+      this.#linkTail = slot.deadline ? slot.deadlineSqe : slot.sqe
+    }
+  }
+
+  /** The promise of a slot whose entry is written. */
+  promise<T>(slot: Slot): Promise<T> {
+    this.commit(slot)
+    making = slot
+    return new Promise<T>(executor)
+  }
+
+  /** Queues an operation until a slot is free; the first to wait is the first to start. */
+  later<T>(start: () => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#waiting.push({ start, resolve: resolve as (value: unknown) => void, reject })
+    })
+  }
+
+  #resume(): void {
+    this.#resuming = true
+    let started = 0
+    for (const waiting of this.#waiting) {
+      if (this.slots.available === 0 || !this.#room(2)) break
+      started++
+      waiting.start().then(waiting.resolve, waiting.reject)
+    }
+    this.#waiting.splice(0, started)
+    this.#resuming = false
+  }
+
+  /** Submits what is queued now instead of at the end of the turn. Returns how many SQEs the kernel took, or -errno. */
+  flush(): number {
+    return this.ring.flush()
+  }
+
+  // ---- cancelling
+
+  /** Asks the kernel to cancel the operation of a slot; its final CQE says what became of it. */
+  cancel(slot: Slot, generation: number): void {
+    if (slot.generation !== generation || this.#state === 'closed') return
+    const sqe = this.#internal()
+    if (sqe === null) return
+    prepCancel(sqe, 0, 0)
+    sqe.words[SQE.ADDR] = slot.index
+    sqe.words[SQE.ADDR + 1] = generation
+  }
+
+  /** The error of an aborted operation. */
+  abortErrorOf(signal: AbortSignal): AbortError {
+    return new AbortError(signal.reason)
+  }
+
+  /** Closes a descriptor that nobody will take: an open or accept that won the race against its cancel. */
+  closeLate(fd: number): void {
+    closeFd(this.ring.driver, fd)
+  }
+
+  /** Asks the kernel to cancel every operation on a descriptor. */
+  cancelFd(fd: number): void {
+    const sqe = this.#internal()
+    if (sqe === null) return
+    prepCancelFd(sqe, fd, IORING_ASYNC_CANCEL_ALL)
+  }
+
+  #cancelAll(): void {
+    const sqe = this.#internal()
+    if (sqe !== null) prepCancel(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL)
+  }
+
+  /** An SQE that no slot waits for. Inside a chain it would join the chain, so the chain is asked to end first. */
+  #internal() {
+    if (!this.#room(1)) {
+      setImmediate(() => this.#retryCancel())
+      return null
+    }
+    const sqe = this.ring.getSqe()!
+    sqe.words[SQE.USER_DATA] = CANCEL_USER_DATA
+    if (this.control[CTL.ACTIVE] === 0) this.ring.driver.loopActivate(this.ring.handle)
+    return sqe
+  }
+
+  /** The SQ was full when a cancel was wanted: whoever was aborted meanwhile is asked for again. */
+  #retryCancel(): void {
+    if (this.#state === 'closed') return
+    if (this.#state === 'closing') return this.#cancelAll()
+    for (const slot of this.slots) if (slot.signal?.aborted === true) this.cancel(slot, slot.generation)
+  }
+
+  // ---- settling
+
+  /** Takes one batch of drained CQEs; runs inside the event loop's turn. `count` < 0 is an error of enter itself. */
+  onBatch(count: number): void {
+    if (count < 0) {
+      this.#fail(errnoError(count, 'io_uring_enter'))
+      return
+    }
+    this.#count = count
+    this.#cursor = 0
+    this.#settleBatch()
+    if (this.#waiting.length !== 0) this.#resume()
+    if (this.control[CTL.LIVE] === 0 && this.#drained !== null) {
+      const drained = this.#drained
+      this.#drained = null
+      drained()
+    }
+  }
+
+  /** The cursor lives outside so that a callback that drains again first finishes this batch. */
+  #settleBatch(): void {
+    const { batch, cqeWords } = this.ring
+    while (this.#cursor < this.#count) {
+      const at = this.#cursor++ * cqeWords
+      this.#settle(batch[at]!, batch[at + 1]!, batch[at + 2]!, batch[at + 3]!)
+    }
+  }
+
+  #settle(low: number, high: number, result: number, flags: number): void {
+    const slot = this.slots.find(low, high)
+    if (slot === null) {
+      if ((low & USER_DATA_FOREIGN) !== 0) this.onMessage?.(low, high, result, flags)
+      else if ((low & USER_DATA_INTERNAL) === 0) this.strays++
+      return
+    }
+    const res = result < 0 && result === slot.succeeds ? 0 : result
+    const final = (flags & IORING_CQE_F_MORE) === 0
+    const { sink } = slot
+    if (sink !== null) {
+      if (final) this.#end(slot)
+      try {
+        sink.onCqe(res, flags, final)
+      } catch (error) {
+        rethrow(error)
+      }
+      return
+    }
+    if (!final) return
+    const { resolve, reject, finish } = slot
+    if (res >= 0 && finish === null && slot.view === null) {
+      this.#end(slot)
+      resolve?.(res)
+      return
+    }
+    let value: unknown = res
+    let error: Error | null = null
+    if (res < 0) error = this.#errorOf(slot, res)
+    else if (slot.view !== null && slot.length !== 0 && slot.view.byteLength === 0)
+      error = bufferDetachedError()
+    else if (finish !== null) {
+      try {
+        value = finish(res, slot, flags)
+      } catch (cause) {
+        error = cause as Error
+      }
+    }
+    this.#end(slot)
+    if (error === null) resolve?.(value)
+    else reject?.(error)
+  }
+
+  /** Lets go of all that an operation held; only a final CQE leads here. */
+  #end(slot: Slot): void {
+    const control = this.control
+    control[CTL.LIVE]!--
+    if (slot.referenced) control[CTL.REFS]!--
+    if (slot.chunk >= 0) {
+      this.copies.give(slot.chunk)
+      slot.chunk = -1
+    }
+    if (slot.onAbort !== null) {
+      slot.signal!.removeEventListener('abort', slot.onAbort)
+      slot.onAbort = null
+      slot.signal = null
+    }
+    const { resource, other } = slot
+    this.slots.release(slot)
+    if (resource !== null) resource.drop()
+    if (other !== null) other.drop()
+  }
+
+  #errorOf(slot: Slot, res: number): Error {
+    if (res === ECANCELED || res === -4) {
+      if (slot.signal?.aborted === true) return new AbortError(slot.signal.reason)
+      if (this.#state !== 'open') return ringClosedError()
+    }
+    const { syscall } = opTable[slot.opcode]!
+    const timedOut = res === ETIME || (slot.deadline && res === ECANCELED)
+    return errnoError(timedOut ? -110 : res, syscall, slot.details ?? undefined)
+  }
+
+  // ---- holding the process open, ending
+
+  /** Whether operations begun from now on hold the process open. */
+  reference(on: boolean): void {
+    this.#referenced = on
+    const control = this.control
+    for (const slot of this.slots) {
+      if (slot.referenced === on) continue
+      slot.referenced = on
+      control[CTL.REFS]! += on ? 1 : -1
+    }
+    if (this.#state === 'open') this.ring.driver.loopActivate(this.ring.handle)
+  }
+
+  /** Whether an operation in flight may touch the bytes from `from` to `to` of `memory`. */
+  uses(memory: ArrayBufferLike, from: number, to: number): boolean {
+    for (const slot of this.slots) {
+      const views = Array.isArray(slot.held) ? [slot.view, ...slot.held] : [slot.view]
+      for (const view of views) {
+        if (!ArrayBuffer.isView(view) || view.buffer !== memory) continue
+        const at = this.addresses.of(view)
+        if (at < to && at + view.byteLength > from) return true
+      }
+    }
+    return false
+  }
+
+  /** Submits and waits, without the event loop, until nothing is in flight: for `process.on('exit')`. */
+  flushSync(): void {
+    this.#settleBatch()
+    const { driver, handle } = this.ring
+    while (this.control[CTL.LIVE]! > 0) {
+      const count = driver.turn(handle, 1, 1000)
+      if (count < 0 && count !== -11 && count !== -16) throw errnoError(count, 'io_uring_enter')
+      if (count > 0) this.onBatch(count)
+    }
+  }
+
+  /** Ends the ring: see `Uring.close`. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    const { driver, handle } = this.ring
+    const waiting = this.#waiting
+    this.#waiting = []
+    this.#state = 'closing'
+    for (const { reject } of waiting) reject(ringClosedError())
+    if (this.control[CTL.LIVE]! > 0) {
+      this.control[CTL.REFS]!++
+      this.flush()
+      this.#cancelAll()
+      await new Promise<void>((resolve) => {
+        this.#drained = resolve
+      })
+      this.control[CTL.REFS]!--
+    }
+    this.#cancelAll()
+    // What is left has no slot: the loop's own poll and cancel requests, all of which end at once.
+    for (let turns = 0; driver.inKernel(handle) > 0; turns++) {
+      if (driver.turn(handle, 0, 0) <= 0 && turns > 10) await new Promise((resolve) => setTimeout(resolve, 1))
+      if (turns % 100 === 99) this.#cancelAll()
+    }
+    this.#state = 'closed'
+    this.ring.close()
+  }
+
+  /** `enter` itself failed for good: nothing can complete any more, so everything is told. */
+  #fail(error: Error): void {
+    if (this.#state === 'closing') return
+    rethrow(error)
+  }
+
+  // ---- chains
+
+  /** The last step must not be linked to whatever comes next. */
+  unlinkTail(): void {
+    if (this.#linkTail !== null) this.#linkTail.words[SQE.OPCODE]! &= ~LINK_BITS
+    this.#linkTail = null
+  }
+
+  /** Runs `write`, which begins up to `entries` operations that the kernel runs one after another. */
+  linked(entries: number, write: () => void): boolean {
+    if (this.#waiting.length !== 0 && !this.#resuming) return false
+    if (this.slots.available < entries || !this.#room(entries * 2)) return false
+    this.linking = IOSQE_IO_LINK
+    try {
+      write()
+    } finally {
+      this.linking = 0
+    }
+    return true
+  }
+}
+
+const LINK_BITS = (IOSQE_IO_LINK | IOSQE_IO_HARDLINK) << 8
+
+/** Callbacks must not stop the batch: what they throw becomes an uncaught exception after it. */
+function rethrow(error: unknown): void {
+  process.nextTick(() => {
+    throw error
+  })
+}

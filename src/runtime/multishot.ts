@@ -1,0 +1,189 @@
+// One request, many CQEs, as an async iterator with bounded memory.
+// Flow: operations-* → this → engine.ts. man io_uring_multishot(7)
+// The request ends with the first CQE without F_MORE, also after success: then it is armed again while someone listens.
+
+import { AbortError, errnoError, ringClosedError } from '../sys/error.ts'
+import type { Engine } from './engine.ts'
+import type { Sink, Slot } from './slots.ts'
+
+const ECANCELED = -125
+const ENOBUFS = -105
+
+/** What a kind of multishot request does: how it is armed, and what its CQEs mean. */
+export interface MultishotKind<T> {
+  syscall: string
+  /** Begins the request and writes its entry; null when no slot is free. */
+  arm(engine: Engine): Slot | null
+  /** Turns a CQE with res ≥ 0 into an item; undefined ends the iteration (end of stream). */
+  item(res: number, flags: number): T | undefined
+  /** Disposes of an item that nobody will take. */
+  discard(item: T): void
+  /** Called when the kernel has let go for good. */
+  ended?(): void
+  /** -ENOBUFS: calls `again` when buffers are back. */
+  starved?(again: () => void): void
+}
+
+export interface MultishotOptions {
+  signal?: AbortSignal | undefined
+  ref?: boolean | undefined
+  /** Most items that wait for the consumer before the request is paused. */
+  capacity?: number | undefined
+}
+
+/** Iterates over the results of a multishot request; `break`, `return()` or the signal cancel it. */
+export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
+  readonly #engine: Engine
+  readonly #kind: MultishotKind<T>
+  readonly #capacity: number
+  readonly #signal: AbortSignal | undefined
+  readonly #items: T[] = []
+  readonly #takers: { resolve: (result: IteratorResult<T>) => void; reject: (error: Error) => void }[] = []
+  #slot: Slot | null = null
+  #generation = 0
+  #paused = false
+  #done = false
+  #ended = false
+  #error: Error | null = null
+  #onAbort: (() => void) | null = null
+  #settled: (() => void)[] = []
+
+  constructor(engine: Engine, kind: MultishotKind<T>, options: MultishotOptions = {}) {
+    this.#engine = engine
+    this.#kind = kind
+    this.#capacity = options.capacity ?? 256
+    this.#signal = options.signal
+    if (engine.closed) throw ringClosedError()
+    if (options.signal?.aborted === true) throw new AbortError(options.signal.reason)
+    if (options.signal !== undefined) {
+      this.#onAbort = () => this.#finish(new AbortError(options.signal?.reason))
+      options.signal.addEventListener('abort', this.#onAbort, { once: true })
+    }
+    this.#arm()
+  }
+
+  #arm(): void {
+    if (this.#slot !== null || this.#done) return
+    let slot: Slot | null
+    try {
+      slot = this.#kind.arm(this.#engine)
+    } catch (error) {
+      this.#finish(error as Error)
+      return
+    }
+    if (slot === null) {
+      this.#engine.later(async () => this.#arm()).catch((error: Error) => this.#finish(error))
+      return
+    }
+    slot.sink = this
+    this.#slot = slot
+    this.#generation = slot.generation
+    this.#paused = false
+    this.#engine.commit(slot)
+  }
+
+  #cancel(): void {
+    if (this.#slot !== null) this.#engine.cancel(this.#slot, this.#generation)
+  }
+
+  onCqe(res: number, flags: number, final: boolean): void {
+    if (final) this.#slot = null
+    if (res >= 0) this.#take(res, flags)
+    if (!final) return
+    if (this.#done) this.#end()
+    else if (res >= 0 || (res === ECANCELED && this.#paused)) this.#rearm()
+    else if (res === ENOBUFS && this.#kind.starved !== undefined) this.#kind.starved(() => this.#rearm())
+    else if (res === ECANCELED && this.#engine.closed) this.#finish(ringClosedError())
+    else this.#finish(errnoError(res, this.#kind.syscall))
+  }
+
+  #take(res: number, flags: number): void {
+    const item = this.#kind.item(res, flags)
+    if (item === undefined) {
+      this.#finish(null)
+      return
+    }
+    if (this.#done) {
+      this.#kind.discard(item)
+      return
+    }
+    const taker = this.#takers.shift()
+    if (taker !== undefined) {
+      taker.resolve({ value: item, done: false })
+      return
+    }
+    this.#items.push(item)
+    if (this.#items.length >= this.#capacity && !this.#paused) {
+      this.#paused = true
+      this.#cancel()
+    }
+  }
+
+  #rearm(): void {
+    if (this.#done) this.#end()
+    else if (this.#items.length < this.#capacity) this.#arm()
+    else this.#paused = true
+  }
+
+  /** No more items will come; those that wait are still handed out, unless it ended with an error of the consumer's making. */
+  #finish(error: Error | null): void {
+    if (this.#done) return
+    this.#done = true
+    this.#error = error
+    if (this.#onAbort !== null) this.#signal!.removeEventListener('abort', this.#onAbort)
+    for (const taker of this.#takers.splice(0)) {
+      if (this.#error !== null) {
+        taker.reject(this.#error)
+        this.#error = null
+      } else {
+        taker.resolve({ value: undefined, done: true })
+      }
+    }
+    if (this.#slot === null) this.#end()
+    else this.#cancel()
+  }
+
+  #end(): void {
+    if (!this.#ended) this.#kind.ended?.()
+    this.#ended = true
+    for (const settled of this.#settled.splice(0)) settled()
+  }
+
+  next(): Promise<IteratorResult<T>> {
+    const item = this.#items.shift()
+    if (item !== undefined) {
+      if (this.#paused && this.#slot === null && this.#items.length <= this.#capacity / 2) this.#arm()
+      return Promise.resolve({ value: item, done: false })
+    }
+    if (this.#error !== null) {
+      const error = this.#error
+      this.#error = null
+      return Promise.reject(error)
+    }
+    if (this.#done) return Promise.resolve({ value: undefined, done: true })
+    return new Promise((resolve, reject) => {
+      this.#takers.push({ resolve, reject })
+    })
+  }
+
+  /** Cancels; resolves when the kernel has let go. Items nobody took are disposed of (fds closed, buffers returned). */
+  async return(): Promise<IteratorResult<T>> {
+    this.#finish(null)
+    this.#error = null
+    for (const item of this.#items.splice(0)) this.#kind.discard(item)
+    if (this.#slot !== null) {
+      await new Promise<void>((resolve) => {
+        this.#settled.push(resolve)
+      })
+    }
+    return { value: undefined, done: true }
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return()
+  }
+}

@@ -1,0 +1,132 @@
+// Operations on no file or on readiness: NOP, timeouts, polling.
+// Flow: Uring → this → op/prep-control.ts, engine.ts, multishot.ts.
+
+import { prepNop, prepPollAdd, prepPollMultishot, prepTimeout } from '../op/prep-control.ts'
+import {
+  IORING_OP_NOP,
+  IORING_OP_POLL_ADD,
+  IORING_OP_TIMEOUT,
+  IORING_TIMEOUT_ETIME_SUCCESS,
+  IORING_TIMEOUT_MULTISHOT,
+} from '../sys/abi.ts'
+import { argumentTypeError, rangeError } from '../sys/error.ts'
+import type { OperationOptions } from './engine.ts'
+import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
+import { checkTarget, checkWord, type FileTarget } from './operations.ts'
+import { NetOperations } from './operations-net.ts'
+
+const ETIME = -62
+
+function checkMs(ms: unknown): asserts ms is number {
+  if (typeof ms !== 'number') throw argumentTypeError('ms', 'of type number', ms)
+  if (!(ms >= 0 && ms <= Number.MAX_SAFE_INTEGER))
+    throw rangeError('ms', `>= 0 && <= ${Number.MAX_SAFE_INTEGER}`, ms)
+}
+
+export class ControlOperations extends NetOperations {
+  /**
+   * Does nothing, through the kernel and back: what a round trip costs.
+   * @returns 0
+   * @kernel 5.1 · IORING_OP_NOP
+   * @man io_uring_prep_nop(3)
+   */
+  nop(options?: OperationOptions): Promise<number> {
+    try {
+      const slot = this.engine.begin(IORING_OP_NOP, options)
+      if (slot === null) return this.engine.later(() => this.nop(options))
+      prepNop(slot.sqe)
+      return this.engine.promise(slot)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /**
+   * Waits `ms` milliseconds on the kernel's monotonic clock; fractions count.
+   * @throws AbortError
+   * @kernel 5.4 · IORING_OP_TIMEOUT
+   * @man io_uring_prep_timeout(3)
+   */
+  async timeout(ms: number, options?: OperationOptions): Promise<void> {
+    checkMs(ms)
+    const slot = this.engine.begin(IORING_OP_TIMEOUT, options)
+    if (slot === null) return this.engine.later(() => this.timeout(ms, options))
+    prepTimeout(slot.sqe, this.timespec(slot, ms), 0, 0)
+    slot.succeeds = ETIME
+    await this.engine.promise(slot)
+  }
+
+  /**
+   * Ticks every `ms` milliseconds with one request; ticks that nobody took in time are kept up to `capacity`.
+   * @returns the number of each tick, from 1
+   * @kernel 6.4 · IORING_OP_TIMEOUT with IORING_TIMEOUT_MULTISHOT
+   * @man io_uring_prep_timeout(3)
+   */
+  timeoutMultishot(ms: number, options?: MultishotOptions): Multishot<number> {
+    checkMs(ms)
+    let ticks = 0
+    const kind: MultishotKind<number> = {
+      syscall: 'timeout',
+      arm: (engine) => {
+        const slot = engine.begin(IORING_OP_TIMEOUT, { ref: options?.ref })
+        if (slot === null) return null
+        prepTimeout(
+          slot.sqe,
+          this.timespec(slot, ms),
+          0,
+          IORING_TIMEOUT_MULTISHOT | IORING_TIMEOUT_ETIME_SUCCESS,
+        )
+        slot.succeeds = ETIME
+        return slot
+      },
+      item: () => ++ticks,
+      discard: () => {},
+    }
+    return new Multishot(this.engine, kind, options)
+  }
+
+  /**
+   * Waits until a file is ready.
+   * @param events POLLIN, POLLOUT …
+   * @returns the events that are, POLLERR and POLLHUP included
+   * @kernel 5.1 · IORING_OP_POLL_ADD
+   * @man io_uring_prep_poll_add(3), poll(2)
+   */
+  poll(file: FileTarget, events: number, options?: OperationOptions): Promise<number> {
+    try {
+      checkTarget(file)
+      checkWord('events', events)
+      const slot = this.engine.begin(IORING_OP_POLL_ADD, options)
+      if (slot === null) return this.engine.later(() => this.poll(file, events, options))
+      prepPollAdd(slot.sqe, -1, events)
+      this.aim(slot, file)
+      return this.engine.promise(slot)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /**
+   * Reports each time a file becomes ready, with one request; after the first event only changes count.
+   * @returns the events of each time
+   * @kernel 5.13 · IORING_OP_POLL_ADD with IORING_POLL_ADD_MULTI
+   * @man io_uring_prep_poll_multishot(3)
+   */
+  pollMultishot(file: FileTarget, events: number, options?: MultishotOptions): Multishot<number> {
+    checkTarget(file)
+    checkWord('events', events)
+    const kind: MultishotKind<number> = {
+      syscall: 'poll',
+      arm: (engine) => {
+        const slot = engine.begin(IORING_OP_POLL_ADD, { ref: options?.ref })
+        if (slot === null) return null
+        prepPollMultishot(slot.sqe, -1, events)
+        this.aim(slot, file)
+        return slot
+      },
+      item: (revents) => revents,
+      discard: () => {},
+    }
+    return new Multishot(this.engine, kind, options)
+  }
+}

@@ -1,0 +1,115 @@
+// The slot table: everything that belongs to one operation from the moment its SQE is claimed to its final CQE.
+// Flow: operations-* → engine.ts → this. Only a final CQE frees a slot; user_data carries its index and generation.
+
+import type { Sqe } from '../ring/sqe.ts'
+import type { ErrorDetails } from '../sys/error.ts'
+import type { Resource } from './resource.ts'
+
+/** Turns the result of a final CQE (res ≥ 0) into the value its promise resolves to. */
+export type Finish = (res: number, slot: Slot, flags: number) => unknown
+
+/** Takes every CQE of an operation that posts several; `final` is true exactly once, for the last one. */
+export interface Sink {
+  onCqe(res: number, flags: number, final: boolean): void
+}
+
+export class Slot {
+  readonly index: number
+  /** Changes with every use: a CQE of an earlier use can't be mistaken for one of this. Never 0. */
+  generation = 1
+  opcode = 0
+  /** The entry to write; only valid until the next flush. */
+  sqe!: Sqe
+  resolve: ((value: unknown) => void) | null = null
+  reject: ((error: Error) => void) | null = null
+  /** The caller's memory that the kernel reads or writes, with its length when the operation began. */
+  view: ArrayBufferView | null = null
+  length = 0
+  /** Whatever else must stay reachable: long paths, several views, iovecs. */
+  held: unknown = null
+  /** Chunk of the copy pool that the kernel reads, or -1. */
+  chunk = -1
+  resource: Resource | null = null
+  /** A second file, for operations between two. */
+  other: Resource | null = null
+  finish: Finish | null = null
+  sink: Sink | null = null
+  details: ErrorDetails | null = null
+  signal: AbortSignal | null = null
+  onAbort: (() => void) | null = null
+  /** Whether a LINK_TIMEOUT stands behind this operation. */
+  deadline = false
+  deadlineSqe: Sqe | null = null
+  /** IOSQE_* flags and credentials that `commit` adds when the entry is written. */
+  sqeFlags = 0
+  personality = 0
+  /** A -errno that means success for this operation, such as -ETIME of a timeout. */
+  succeeds = 0
+  /** Whether this operation holds the process open. */
+  referenced = true
+  busy = false
+
+  constructor(index: number) {
+    this.index = index
+  }
+}
+
+export class Slots {
+  readonly max: number
+  readonly #slots: Slot[] = []
+  readonly #free: Slot[] = []
+
+  constructor(max: number) {
+    this.max = max
+  }
+
+  /** Takes a free slot, or null when `max` operations are in flight. */
+  take(): Slot | null {
+    const slot = this.#free.pop() ?? this.#grow()
+    if (slot !== null) slot.busy = true
+    return slot
+  }
+
+  #grow(): Slot | null {
+    const index = this.#slots.length
+    if (index === this.max) return null
+    const slot = new Slot(index)
+    this.#slots.push(slot)
+    return slot
+  }
+
+  /** The slot that user_data names, or null when the CQE is not for an operation that is in flight. */
+  find(index: number, generation: number): Slot | null {
+    const slot = this.#slots[index]
+    return slot !== undefined && slot.generation === generation && slot.busy ? slot : null
+  }
+
+  /** Forgets all that a slot held and makes it free for the next operation. */
+  release(slot: Slot): void {
+    slot.generation = (slot.generation + 1) | 0 || 1
+    slot.busy = false
+    slot.resolve = null
+    slot.reject = null
+    slot.view = null
+    slot.held = null
+    slot.finish = null
+    slot.sink = null
+    slot.details = null
+    slot.resource = null
+    slot.other = null
+    slot.deadline = false
+    slot.sqeFlags = 0
+    slot.personality = 0
+    slot.succeeds = 0
+    this.#free.push(slot)
+  }
+
+  /** Operations that could begin before `max` is reached. */
+  get available(): number {
+    return this.#free.length + this.max - this.#slots.length
+  }
+
+  *[Symbol.iterator](): Generator<Slot> {
+    for (const slot of this.#slots) if (slot.busy) yield slot
+  }
+}

@@ -1,0 +1,277 @@
+// A ring with promises: the runtime's face.
+// Flow: the program, fs, net → this (and the operations it inherits) → engine.ts.
+
+import { Ring, type RingOptions } from '../ring/ring.ts'
+import { CTL } from '../sys/driver.ts'
+import {
+  argumentTypeError,
+  argumentValueError,
+  errnoError,
+  rangeError,
+  ringClosedError,
+  stateError,
+} from '../sys/error.ts'
+import { BufferGroup, type BufferGroupOptions } from './buffer-group.ts'
+import { type Chain, runChain, type Step } from './chain.ts'
+import { Engine } from './engine.ts'
+import { FixedFiles } from './fixed-files.ts'
+import { ControlOperations } from './operations-control.ts'
+import type { FixedFile } from './resource.ts'
+
+export interface UringOptions extends RingOptions {
+  /** Most operations in flight; more wait their turn in order. Default and limit: what the completion queue holds. */
+  inFlight?: number | undefined
+  /** Where the thread waits: 'ring', 'epoll', or (default) wherever the last wake-ups came from. */
+  wait?: 'auto' | 'ring' | 'epoll' | undefined
+  /** Size of the table of direct descriptors; default 1024, 0 for none. Made on first use. */
+  fixedFiles?: number | undefined
+}
+
+/** Counters since the ring was made. */
+export interface UringStats {
+  /** Operations in flight, queued for a free slot, and how many of the former hold the process open. */
+  inFlight: number
+  queued: number
+  referenced: number
+  /** Calls of io_uring_enter, batches delivered, CQEs in them. */
+  enters: number
+  rounds: number
+  cqes: number
+  /** Sleeps in the ring; wake-ups from epoll; turns of the loop that brought only libuv's work. */
+  ringWaits: number
+  epollWakes: number
+  libuvWakes: number
+  /** Where the thread waits now. */
+  waits: 'ring' | 'epoll'
+  /** CQEs that named no operation in flight: always 0, unless something is wrong. */
+  strays: number
+}
+
+const WAITS = { auto: 0, ring: 1, epoll: 2 } as const
+const ENTRIES = 512
+const CQ_ENTRIES = 4096
+/** CQEs kept free for those that no slot waits for: cancel requests, the loop's poll. */
+const RESERVE = 64
+const REGISTERED_BUFFERS = 64
+
+const forgotten = new FinalizationRegistry<Engine>((engine) => {
+  process.emitWarning(
+    'A Uring was dropped without close(); it is closed now. Call close(), or use `await using`',
+    {
+      type: 'RingLeakWarning',
+      code: 'RINGCORE_RING_LEAK',
+    },
+  )
+  engine.close().catch(() => {})
+})
+
+/** The setup every kernel since 6.1 likes best for one thread that submits in batches. */
+function defaults(options: UringOptions): RingOptions {
+  const { inFlight: _1, wait: _2, fixedFiles: _3, ...ring } = options
+  const entries = options.entries ?? ENTRIES
+  const chosen: RingOptions = {
+    submitAll: true,
+    cqEntries: Math.max(CQ_ENTRIES, entries * 2),
+    ...ring,
+    entries,
+  }
+  const taskrun = options.sqpoll === true || options.coopTaskrun === true || options.deferTaskrun === false
+  if (!taskrun && !options.iopoll) {
+    chosen.singleIssuer = true
+    chosen.deferTaskrun = true
+    chosen.taskrunFlag = true
+  }
+  return chosen
+}
+
+export class Uring extends ControlOperations {
+  readonly #files: FixedFiles
+
+  /**
+   * Makes a ring for this thread.
+   *
+   * Operations in flight hold the process open, an idle ring does not. Close it, or say `await using`.
+   *
+   * @throws ERR_RING_UNAVAILABLE: the message names the cause (kernel, sysctl, seccomp, limits) and the cure
+   * @throws ERR_INVALID_ARG_VALUE: options that exclude each other
+   */
+  constructor(options: UringOptions = {}) {
+    if (typeof options !== 'object' || options === null)
+      throw argumentTypeError('options', 'of type object', options)
+    const { wait = 'auto', inFlight, fixedFiles = 1024 } = options
+    if (!Object.hasOwn(WAITS, wait))
+      throw argumentValueError('options.wait', wait, "must be 'auto', 'ring' or 'epoll'")
+    if (!(Number.isInteger(fixedFiles) && fixedFiles >= 0 && fixedFiles <= 1048576)) {
+      throw rangeError('options.fixedFiles', '>= 0 && <= 1048576', fixedFiles)
+    }
+    const ring = new Ring(defaults(options))
+    const most = Math.max(1, ring.cqEntries - Math.min(RESERVE, ring.cqEntries >> 2))
+    if (inFlight !== undefined && !(Number.isInteger(inFlight) && inFlight >= 1 && inFlight <= most)) {
+      ring.close()
+      throw rangeError('options.inFlight', `>= 1 && <= ${most}`, inFlight)
+    }
+    const engine = new Engine(ring, inFlight ?? most, bufferRegistrar(ring))
+    super(engine)
+    engine.control[CTL.WAIT] = WAITS[wait]
+    // The native side keeps this function for as long as the ring lives, so it must not reach the Uring.
+    const opened = ring.driver.loopOpen(ring.handle, (count) => engine.onBatch(count))
+    if (opened < 0) {
+      ring.close()
+      throw errnoError(opened, 'uv_loop')
+    }
+    this.#files = new FixedFiles(ring, fixedFiles)
+    forgotten.register(this, engine, engine)
+  }
+
+  /** Whether `close` was called. */
+  get closed(): boolean {
+    return this.engine.closed
+  }
+
+  /** The ring's flags, sizes and file descriptor, for the curious. */
+  get ring(): Ring {
+    return this.engine.ring
+  }
+
+  /**
+   * Runs operations one after another in the kernel, with one system call.
+   *
+   * A step that fails or comes up short cancels the rest, unless it is a `hardlink()`. Results come in the order of the steps.
+   *
+   * @param write begins the steps, at once: `(c) => { c.write(fd, a); c.fsync(fd) }`
+   * @param options.entries most steps, default 8
+   * @returns the steps' results
+   * @throws the error of the step that failed, with `step`, `stepIndex` and `results`
+   * @man io_uring_linked_requests(7)
+   */
+  chain(write: (chain: Chain) => void, options?: { entries?: number }): Promise<unknown[]> {
+    return runChain(this, write as (chain: Chain) => Step<unknown>[], options?.entries ?? 8) as Promise<
+      unknown[]
+    >
+  }
+
+  /**
+   * Lends a zeroed, page-aligned buffer that is safe in every case: it cannot be taken away from under the kernel, and suits
+   * O_DIRECT, `readFixed` and `writeFixed`. Give it back with `free`.
+   */
+  alloc(bytes: number): Buffer {
+    if (!(Number.isInteger(bytes) && bytes > 0 && bytes <= 1 << 30))
+      throw rangeError('bytes', '>= 1 && <= 1073741824', bytes)
+    if (this.engine.closed) throw ringClosedError()
+    return this.engine.arena.alloc(bytes)
+  }
+
+  /**
+   * Takes back a buffer of `alloc`; using it afterwards is an error.
+   * @throws ERR_INVALID_STATE: an operation still uses it, or it was freed before
+   */
+  free(buffer: Uint8Array): void {
+    const lent = this.engine.arena.find(buffer)
+    const from = lent?.address ?? 0
+    const to = from + (lent?.pages ?? 0) * 4096
+    if (lent !== undefined && this.engine.uses(lent.region.memory, from, to)) {
+      throw stateError('Cannot free the buffer: an operation still uses it')
+    }
+    this.engine.arena.free(buffer)
+    this.engine.addresses.poison(buffer)
+  }
+
+  /** A free direct descriptor: a place in the ring's own table to open, accept or make a socket into. */
+  fixedFile(): FixedFile {
+    if (this.engine.closed) throw ringClosedError()
+    return this.#files.take()
+  }
+
+  /** Makes a direct descriptor free for the next; close it first. */
+  freeFixedFile(file: FixedFile): void {
+    this.#files.give(file)
+  }
+
+  /** Makes a group of buffers that the kernel picks from when data arrives. */
+  bufferGroup(options?: BufferGroupOptions): BufferGroup {
+    if (this.engine.closed) throw ringClosedError()
+    return new BufferGroup(this.engine, options)
+  }
+
+  /** Submits what is queued now, instead of at the end of this turn of the event loop. Returns how many entries the kernel took. */
+  flush(): number {
+    if (this.engine.closed) throw ringClosedError()
+    const taken = this.engine.flush()
+    // Transient refusals lose nothing: the entries stay queued and go down with the loop's next turn.
+    return Math.max(taken, 0)
+  }
+
+  /**
+   * Submits and waits, blocking this thread, until nothing is in flight: for `process.on('exit')`.
+   *
+   * Results are settled, but nobody runs after an exit to see them. Endless operations (accept, multishot) must be cancelled before.
+   */
+  flushSync(): void {
+    if (this.engine.closed) throw ringClosedError()
+    this.engine.flushSync()
+  }
+
+  /** From now on, operations in flight hold the process open again. */
+  ref(): this {
+    this.engine.reference(true)
+    return this
+  }
+
+  /** Operations in flight no longer hold the process open. */
+  unref(): this {
+    this.engine.reference(false)
+    return this
+  }
+
+  stats(): UringStats {
+    const { control, queued, strays } = this.engine
+    return {
+      inFlight: control[CTL.LIVE]!,
+      queued,
+      referenced: control[CTL.REFS]!,
+      enters: control[CTL.ENTERS]! >>> 0,
+      rounds: control[CTL.ROUNDS]! >>> 0,
+      cqes: control[CTL.CQES]! >>> 0,
+      ringWaits: control[CTL.RING_WAITS]! >>> 0,
+      epollWakes: control[CTL.EPOLL_WAKES]! >>> 0,
+      libuvWakes: control[CTL.LIBUV_WAKES]! >>> 0,
+      waits: control[CTL.MODE] === 0 ? 'epoll' : 'ring',
+      strays,
+    }
+  }
+
+  /**
+   * Ends the ring: cancels what is in flight, waits until the kernel has let go of every byte, then frees.
+   *
+   * Pending operations reject with ERR_RING_CLOSED; what the kernel can't cancel (a read from a slow disk) is waited for.
+   */
+  close(): Promise<void> {
+    forgotten.unregister(this.engine)
+    return this.engine.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+/** Registers arena memory as fixed buffers, while the kernel's limits allow. */
+function bufferRegistrar(ring: Ring): (memory: Uint8Array) => number {
+  let next = -1
+  return (memory) => {
+    try {
+      if (next === -1) {
+        next = REGISTERED_BUFFERS
+        ring.registerBuffersSparse(REGISTERED_BUFFERS)
+        next = 0
+      }
+      if (next >= REGISTERED_BUFFERS) return -1
+      ring.registerBuffersUpdateTag(next, [memory])
+      return next++
+    } catch (error) {
+      // RLIMIT_MEMLOCK, mostly: the memory serves as well without registration.
+      if ((error as NodeJS.ErrnoException).syscall === undefined) throw error
+      return -1
+    }
+  }
+}
