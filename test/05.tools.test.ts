@@ -5,10 +5,20 @@ import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
-import test from 'node:test'
+import test, { type TestContext } from 'node:test'
 import { openDriver } from '#src/sys/open-driver.js'
 import { syscallNumber } from '#src/sys/syscalls.js'
-import { oracle, pipe, root, runNode, socketPair, until, withTimeout } from './helpers.js'
+import {
+  onlyNodes,
+  oracle,
+  pipe,
+  requires,
+  root,
+  runNode,
+  socketPair,
+  until,
+  withTimeout,
+} from './helpers.js'
 import { compileTool, mountBadFs } from './tools.js'
 
 const helpers = join(root, 'build', 'test', 'helpers.js')
@@ -92,6 +102,22 @@ test('waiting ends with the reason', async () => {
     /waited 20 ms for never/,
   )
   assert.equal(await withTimeout(Promise.resolve(1), 20), 1)
+})
+
+test('what is missing is said, and a misspelt need is a failure', (t) => {
+  const said: (string | undefined)[] = []
+  const fake = { skip: (reason?: string) => said.push(reason) } as unknown as TestContext
+  assert.ok(requires(fake, { op: 'IORING_OP_NOP', feature: 'IORING_FEAT_NODROP' }))
+  assert.ok(!requires(fake, { tool: { skip: 'no compiler' } }))
+  assert.ok(!requires(fake, { program: 'no-such-program' }))
+  assert.ok(onlyNodes(fake, '20.19'))
+  assert.ok(!onlyNodes(fake, '999.0'))
+  assert.deepEqual(said, [
+    'no compiler',
+    'needs no-such-program',
+    `needs Node 999.0 or newer, this is ${process.versions.node}`,
+  ])
+  assert.throws(() => requires(t, { op: 'IORING_OP_NOPE' }), /no such name/)
 })
 
 const SETUP = 'openDriver().setup(4, new Uint8Array(120))'

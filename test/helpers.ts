@@ -5,10 +5,11 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { closeSync, existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { delimiter, dirname, join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { probe } from '#src/ring/probe.js'
 import { openDriver } from '#src/sys/open-driver.js'
 import { syscallNumber } from '#src/sys/syscalls.js'
 
@@ -143,6 +144,49 @@ function skipUnless(t: TestContext, missing: string | undefined): boolean {
   if (missing === undefined) return true
   t.skip(missing)
   return false
+}
+
+/** What a test may need; names as in the kernel's header. */
+export interface Needs {
+  op?: string
+  registerOp?: string
+  setupFlag?: string
+  enterFlag?: string
+  feature?: string
+  /** From compileTool or mountBadFs: a reason to skip counts as missing. */
+  tool?: string | { skip: string } | object
+  root?: boolean
+  gc?: boolean
+  /** A program that has to be in PATH. */
+  program?: string
+}
+
+/** Goes on only where everything is there: `if (!requires(t, { op: 'IORING_OP_PIPE' })) return`. */
+export function requires(t: TestContext, needs: Needs): boolean {
+  return skipUnless(t, whatIsMissing(needs))
+}
+
+function whatIsMissing({
+  op,
+  registerOp,
+  setupFlag,
+  enterFlag,
+  feature,
+  ...needs
+}: Needs): string | undefined {
+  const { tool, program } = needs
+  if (typeof tool === 'object' && 'skip' in tool) return String(tool.skip)
+  if (needs.root && process.getuid?.() !== 0) return 'needs root'
+  if (needs.gc && !globalThis.gc) return 'needs node --expose-gc'
+  const path = (process.env.PATH ?? '').split(delimiter)
+  if (program && !path.some((dir) => existsSync(join(dir, program)))) return `needs ${program}`
+  const names = [op, registerOp, setupFlag, enterFlag, feature].filter((name) => name !== undefined)
+  if (names.length === 0) return undefined
+  const { kernel, opcodes, registerOps, setupFlags, enterFlags, features } = probe()
+  const known = { ...opcodes, ...registerOps, ...setupFlags, ...enterFlags, ...features }
+  for (const name of names) assert.ok(name in known, `no such name: ${name}`)
+  const missing = names.filter((name) => !known[name])
+  return missing.length === 0 ? undefined : `needs ${missing.join(', ')}, which Linux ${kernel} lacks`
 }
 
 /** Goes on only where this Node is at least `version` ("22.4"), and says so where it is not. */

@@ -1,0 +1,83 @@
+#!/usr/bin/env node
+// The command line: `ringcore probe`, `ringcore doctor`.
+// Flow: a shell → this → probe-command.ts, doctor.ts.
+
+import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { runDoctor } from './doctor.ts'
+import { print } from './print.ts'
+import { runProbe } from './probe-command.ts'
+
+const HELP = `ringcore: io_uring for TypeScript
+
+Usage: ringcore <command> [options]
+
+Commands:
+  probe     every opcode, register operation, flag and feature: since which kernel, and whether this one has it
+  doctor    why a ring can or can't be made here, step by step, and what to do about it
+
+Options:
+  --json        for tools
+  -h, --help    this text
+  --version     ringcore's version
+
+Exit code: 0; 1 when no ring can be made here; 2 for wrong usage.`
+
+const COMMANDS: Readonly<Record<string, (json: boolean) => Promise<boolean>>> = {
+  probe: runProbe,
+  doctor: runDoctor,
+}
+
+function version(): string {
+  // Seen from dist/cli/: the package's root is two levels up.
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
+
+function readArguments(argv: string[]) {
+  return parseArgs({
+    args: argv,
+    allowPositionals: true,
+    options: {
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+      version: { type: 'boolean', default: false },
+    },
+  })
+}
+
+/** @returns the exit code */
+async function main(argv: string[]): Promise<number> {
+  let parsed: ReturnType<typeof readArguments>
+  try {
+    parsed = readArguments(argv)
+  } catch (error) {
+    return wrongUsage((error as Error).message)
+  }
+  const { values, positionals } = parsed
+  if (values.version) {
+    print(version())
+    return 0
+  }
+  const [name, ...more] = positionals
+  if (values.help || name === 'help') {
+    print(HELP)
+    return 0
+  }
+  if (name === undefined) return wrongUsage('Missing a command')
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  if (command === undefined) return wrongUsage(`Unknown command: ${name}`)
+  if (more.length > 0) return wrongUsage(`Unknown argument: ${more[0]}`)
+  return (await command(values.json)) ? 0 : 1
+}
+
+function wrongUsage(problem: string): number {
+  process.stderr.write(`${problem}\n\n${HELP}\n`)
+  return 2
+}
+
+// `ringcore probe | head` closes the pipe early: that is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+})
+process.exitCode = await main(process.argv.slice(2))
