@@ -12,7 +12,9 @@ const LINES_PER_FILE = 500
 const LINES_PER_FUNCTION = 70
 
 /** Files that may be longer, and why. */
-const LONG_FILES: Readonly<Record<string, string>> = {}
+const LONG_FILES: Readonly<Record<string, string>> = {
+  'src/op/table.ts': 'a table: everybody looks up a row, nobody reads it through',
+}
 
 /** Functions that may be longer, as "file name", and why. */
 const LONG_FUNCTIONS: Readonly<Record<string, string>> = {}
@@ -220,9 +222,9 @@ function grepCode(source: Source, pattern: RegExp): string[] {
 }
 
 const ANY = /(?::|<|\bas|\||,)\s*any\b|\bany\[\]/
-// Brackets right after an expression, around a name that says it is a shared word's index.
+// Brackets right after an expression (not a constant table), around a name that says it is a shared word's index.
 const SHARED_WORD =
-  /[\w)\]]\[(?:[\w.#]*[.#])?(?:\w*(?:[hH]ead|[tT]ail|[fF]lags|[oO]verflow|[dD]ropped))(?:Index|Word)?\]/
+  /[a-z\d)\]]\[(?:[\w.#]*[.#])?(?:\w*(?:[hH]ead|[tT]ail|[fF]lags|[oO]verflow|[dD]ropped))(?:Index|Word)?\]/
 
 test('no value has the type any', () => {
   assert.equal(
@@ -261,7 +263,7 @@ test('nothing is left to be done later', () => {
 test('tests are numbered in reading order', () => {
   const names = readdirSync(join(root, 'test')).filter((name) => name.endsWith('.test.ts'))
   assert.deepEqual(
-    names.filter((name) => !/^\d\d\.[a-z0-9-]+\.test\.ts$/.test(name)),
+    names.filter((name) => !/^\d\d\.[a-z0-9.-]+\.test\.ts$/.test(name)),
     [],
   )
   assert.ok(
