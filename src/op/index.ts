@@ -16,7 +16,6 @@ export * from './prep-pipe.ts'
 export * from './prep-resource.ts'
 export * from './prep-sync.ts'
 export {
-  OPS,
   OPS_COUNT,
   type OpCancel,
   type OpFd,
@@ -26,4 +25,5 @@ export {
   type OpRow,
   opByName,
   opName,
+  opTable,
 } from './table.ts'

@@ -46,7 +46,7 @@ export type OpMemory =
 
 /** One opcode. */
 export interface OpRow {
-  /** Number: the row's index in `OPS`. */
+  /** Number: the row's index in `opTable`. */
   readonly code: number
   /** 'READ' */
   readonly name: string
@@ -142,7 +142,7 @@ function row(
 }
 
 /** Every opcode; the index is its number. */
-export const OPS: readonly OpRow[] = Object.freeze([
+export const opTable: readonly OpRow[] = Object.freeze([
   row(0, 'NOP', '5.1', 'nop', 'io_uring_prep_nop(3)', {
     fd: 'none',
     result: 'zero',
@@ -638,7 +638,7 @@ export const OPS: readonly OpRow[] = Object.freeze([
 /** Opcodes this table knows: the first number it does not. */
 export const OPS_COUNT = IORING_OP_LAST
 
-const byName = new Map(OPS.map((op) => [op.name, op]))
+const byName = new Map(opTable.map((op) => [op.name, op]))
 
 /**
  * Finds a row by 'READ' or 'IORING_OP_READ', in any case.
@@ -652,5 +652,5 @@ export function opByName(name: string): OpRow | undefined {
 
 /** The name of an opcode for messages: 'READ', or 'OP_77' for one newer than this table. */
 export function opName(code: number): string {
-  return OPS[code]?.name ?? `OP_${code}`
+  return opTable[code]?.name ?? `OP_${code}`
 }

@@ -1,0 +1,150 @@
+// Prints what liburing's own helpers write for the arguments of test/op-goldens.ts: one line "key<TAB>hex" per case.
+// Flow: test/30.op.golden.test.ts (compiles a copy, without the lines whose helper the installed liburing.h lacks) → this.
+// One case a line, so that a line can be left out. Build: cc -D_GNU_SOURCE -w liburing-golden.c
+
+#include <fcntl.h>
+#include <liburing.h>
+#include <stdio.h>
+#include <string.h>
+
+#define A ((void *)0x7f1234567890ull)
+#define B ((void *)0x7ffedcba9870ull)
+#define C ((void *)0x555500001000ull)
+#define D ((void *)0x555580002000ull)
+#define FAR 0x1234567890ull
+#define WIDE 0xfedcba9876543210ull
+#define ALLOC 0xffffffffu
+
+static void print(const char *key, const struct io_uring_sqe *sqe)
+{
+	const unsigned char *bytes = (const unsigned char *)sqe;
+
+	printf("%s\t", key);
+	for (int i = 0; i < 64; i++)
+		printf("%02x", bytes[i]);
+	printf("\n");
+}
+
+#define CASE(key, call) do { memset(sqe, 0, 64); call; print(key, sqe); } while (0);
+
+int main(void)
+{
+	static struct io_uring_sqe entry[2];
+	struct io_uring_sqe *sqe = entry;
+
+	CASE("prepRead", io_uring_prep_read(sqe, 3, A, 4096, 0))
+	CASE("prepRead position", io_uring_prep_read(sqe, 3, B, 4096, -1))
+	CASE("prepRead far", io_uring_prep_read(sqe, 3, A, 0xfffff000, FAR))
+	CASE("prepRead bigint", io_uring_prep_read(sqe, 3, A, 1, 0x7fffffffffffffff))
+	CASE("prepWrite", io_uring_prep_write(sqe, 4, B, 512, FAR))
+	CASE("prepReadv", io_uring_prep_readv(sqe, 3, A, 2, FAR))
+	CASE("prepReadv2", io_uring_prep_readv2(sqe, 3, A, 2, -1, 8))
+	CASE("prepWritev", io_uring_prep_writev(sqe, 4, A, 3, 7))
+	CASE("prepWritev2", io_uring_prep_writev2(sqe, 4, A, 3, 7, 2))
+	CASE("prepReadFixed", io_uring_prep_read_fixed(sqe, 3, A, 4096, FAR, 5))
+	CASE("prepWriteFixed", io_uring_prep_write_fixed(sqe, 4, B, 100, 0, 0xfffe))
+	CASE("prepReadvFixed", io_uring_prep_readv_fixed(sqe, 3, A, 2, FAR, 1, 6))
+	CASE("prepWritevFixed", io_uring_prep_writev_fixed(sqe, 4, A, 2, -1, 0x10, 7))
+	CASE("prepReadMultishot", io_uring_prep_read_multishot(sqe, 3, 0, -1, 9))
+	CASE("prepFsync", io_uring_prep_fsync(sqe, 3, 1))
+	CASE("prepSyncFileRange", io_uring_prep_sync_file_range(sqe, 3, 4096, FAR, 7))
+	CASE("prepFallocate", io_uring_prep_fallocate(sqe, 3, 3, 4096, FAR))
+	CASE("prepFtruncate", io_uring_prep_ftruncate(sqe, 3, FAR))
+	CASE("prepFadvise", io_uring_prep_fadvise(sqe, 3, FAR, 4096, 4))
+	CASE("prepFadvise64", io_uring_prep_fadvise64(sqe, 3, 4096, FAR, 4))
+	CASE("prepMadvise", io_uring_prep_madvise(sqe, B, 4096, 4))
+	CASE("prepMadvise64", io_uring_prep_madvise64(sqe, B, FAR, 4))
+	CASE("prepSplice", io_uring_prep_splice(sqe, 5, -1, 6, FAR, 65536, 3))
+	CASE("prepSplice fixed input", io_uring_prep_splice(sqe, 5, 77, 6, -1, 1, 0x80000000u))
+	CASE("prepTee", io_uring_prep_tee(sqe, 5, 6, 65536, 2))
+	CASE("prepPipe", io_uring_prep_pipe(sqe, A, 02000000))
+	CASE("prepPipeDirect", io_uring_prep_pipe_direct(sqe, A, 0, 4))
+	CASE("prepPipeDirect alloc", io_uring_prep_pipe_direct(sqe, A, 0, ALLOC))
+	CASE("prepOpenat", io_uring_prep_openat(sqe, 7, A, 02000102, 0644))
+	CASE("prepOpenat cwd", io_uring_prep_openat(sqe, AT_FDCWD, B, 0, 0))
+	CASE("prepOpenatDirect", io_uring_prep_openat_direct(sqe, 7, A, 2, 0600, 0))
+	CASE("prepOpenatDirect alloc", io_uring_prep_openat_direct(sqe, 7, A, 2, 0600, ALLOC))
+	CASE("prepOpen", io_uring_prep_open(sqe, A, 1, 0777))
+	CASE("prepOpenDirect", io_uring_prep_open_direct(sqe, A, 1, 0, 31))
+	CASE("prepOpenat2", io_uring_prep_openat2(sqe, 7, A, B))
+	CASE("prepOpenat2Direct", io_uring_prep_openat2_direct(sqe, 7, A, B, 2))
+	CASE("prepClose", io_uring_prep_close(sqe, 9))
+	CASE("prepCloseDirect", io_uring_prep_close_direct(sqe, 0))
+	CASE("prepStatx", io_uring_prep_statx(sqe, AT_FDCWD, A, 0x1100, 0x7ff, B))
+	CASE("prepRenameat", io_uring_prep_renameat(sqe, 7, A, AT_FDCWD, B, 1))
+	CASE("prepRename", io_uring_prep_rename(sqe, A, B))
+	CASE("prepUnlinkat", io_uring_prep_unlinkat(sqe, 7, A, 0x200))
+	CASE("prepUnlink", io_uring_prep_unlink(sqe, A, 0))
+	CASE("prepMkdirat", io_uring_prep_mkdirat(sqe, 7, A, 0755))
+	CASE("prepMkdir", io_uring_prep_mkdir(sqe, A, 0700))
+	CASE("prepSymlinkat", io_uring_prep_symlinkat(sqe, A, 7, B))
+	CASE("prepSymlink", io_uring_prep_symlink(sqe, A, B))
+	CASE("prepLinkat", io_uring_prep_linkat(sqe, 7, A, 8, B, 0x400))
+	CASE("prepLink", io_uring_prep_link(sqe, A, B, 0x1000))
+	CASE("prepGetxattr", io_uring_prep_getxattr(sqe, A, B, C, 64))
+	CASE("prepSetxattr", io_uring_prep_setxattr(sqe, A, B, C, 2, 64))
+	CASE("prepFgetxattr", io_uring_prep_fgetxattr(sqe, 3, A, B, 64))
+	CASE("prepFsetxattr", io_uring_prep_fsetxattr(sqe, 3, A, B, 1, 64))
+	CASE("prepSocket", io_uring_prep_socket(sqe, 10, 02000001, 6, 0))
+	CASE("prepSocketDirect", io_uring_prep_socket_direct(sqe, 2, 1, 0, 3, 0))
+	CASE("prepSocketDirect alloc", io_uring_prep_socket_direct(sqe, 2, 1, 0, ALLOC, 0))
+	CASE("prepSocketDirectAlloc", io_uring_prep_socket_direct_alloc(sqe, 2, 1, 0, 0))
+	CASE("prepBind", io_uring_prep_bind(sqe, 3, A, 28))
+	CASE("prepListen", io_uring_prep_listen(sqe, 3, 511))
+	CASE("prepConnect", io_uring_prep_connect(sqe, 3, A, 16))
+	CASE("prepAccept", io_uring_prep_accept(sqe, 3, A, B, 02000000))
+	CASE("prepAcceptDirect", io_uring_prep_accept_direct(sqe, 3, 0, 0, 0, 15))
+	CASE("prepAcceptDirect alloc", io_uring_prep_accept_direct(sqe, 3, 0, 0, 0, ALLOC))
+	CASE("prepMultishotAccept", io_uring_prep_multishot_accept(sqe, 3, A, B, 04000))
+	CASE("prepMultishotAcceptDirect", io_uring_prep_multishot_accept_direct(sqe, 3, 0, 0, 0))
+	CASE("prepRecv", io_uring_prep_recv(sqe, 3, A, 4096, 0x100))
+	CASE("prepRecvMultishot", io_uring_prep_recv_multishot(sqe, 3, 0, 0, 0x4000))
+	CASE("prepRecvmsg", io_uring_prep_recvmsg(sqe, 3, A, 0x20))
+	CASE("prepRecvmsgMultishot", io_uring_prep_recvmsg_multishot(sqe, 3, A, 0))
+	CASE("prepSend", io_uring_prep_send(sqe, 3, A, 4096, 0x4000))
+	CASE("prepSendBundle", io_uring_prep_send_bundle(sqe, 3, 0, 0x4000))
+	CASE("prepSendSetAddr", io_uring_prep_send_set_addr(sqe, A, 28))
+	CASE("prepSendto", io_uring_prep_sendto(sqe, 3, A, 100, 0, B, 16))
+	CASE("prepSendmsg", io_uring_prep_sendmsg(sqe, 3, A, 0x4000))
+	CASE("prepSendZc", io_uring_prep_send_zc(sqe, 3, A, 65536, 0x4000, 9))
+	CASE("prepSendZcFixed", io_uring_prep_send_zc_fixed(sqe, 3, A, 65536, 0, 8, 4))
+	CASE("prepSendmsgZc", io_uring_prep_sendmsg_zc(sqe, 3, A, 0x100))
+	CASE("prepSendmsgZcFixed", io_uring_prep_sendmsg_zc_fixed(sqe, 3, A, 0, 4))
+	CASE("prepShutdown", io_uring_prep_shutdown(sqe, 3, 2))
+	CASE("prepNop", io_uring_prep_nop(sqe))
+	CASE("prepNop128", io_uring_prep_nop128(sqe))
+	CASE("prepTimeout", io_uring_prep_timeout(sqe, A, 0xffffffff, 0x40))
+	CASE("prepTimeoutRemove", io_uring_prep_timeout_remove(sqe, WIDE, 0))
+	CASE("prepTimeoutUpdate", io_uring_prep_timeout_update(sqe, A, WIDE, 0x11))
+	CASE("prepLinkTimeout", io_uring_prep_link_timeout(sqe, A, 1))
+	CASE("prepCancel", io_uring_prep_cancel(sqe, A, 1))
+	CASE("prepCancel64", io_uring_prep_cancel64(sqe, WIDE, 0x10))
+	CASE("prepCancelFd", io_uring_prep_cancel_fd(sqe, 3, 1))
+	CASE("prepPollAdd", io_uring_prep_poll_add(sqe, 3, 0x2001))
+	CASE("prepPollAdd bit 31", io_uring_prep_poll_add(sqe, 3, 0x90000001))
+	CASE("prepPollMultishot", io_uring_prep_poll_multishot(sqe, 3, 4))
+	CASE("prepPollRemove", io_uring_prep_poll_remove(sqe, WIDE))
+	CASE("prepPollUpdate", io_uring_prep_poll_update(sqe, FAR, WIDE, 5, 7))
+	CASE("prepEpollCtl", io_uring_prep_epoll_ctl(sqe, 3, 9, 1, A))
+	CASE("prepEpollWait", io_uring_prep_epoll_wait(sqe, 3, A, 64, 0))
+	CASE("prepMsgRing", io_uring_prep_msg_ring(sqe, 3, 0x80000001, WIDE, 0))
+	CASE("prepMsgRingCqeFlags", io_uring_prep_msg_ring_cqe_flags(sqe, 3, 5, WIDE, 0, 0x10002))
+	CASE("prepMsgRingFd", io_uring_prep_msg_ring_fd(sqe, 3, 1, 2, WIDE, 1))
+	CASE("prepMsgRingFdAlloc", io_uring_prep_msg_ring_fd_alloc(sqe, 3, 1, 9, 0))
+	CASE("prepFutexWait", io_uring_prep_futex_wait(sqe, A, 42, 0xffffffff, 0x82, 0))
+	CASE("prepFutexWake", io_uring_prep_futex_wake(sqe, A, 1, 0xffffffff, 2, 0))
+	CASE("prepFutexWaitv", io_uring_prep_futex_waitv(sqe, A, 3, 0))
+	CASE("prepWaitid", io_uring_prep_waitid(sqe, 1, 4321, A, 0x1000004, 0))
+	CASE("prepFilesUpdate", io_uring_prep_files_update(sqe, A, 4, 2))
+	CASE("prepFixedFdInstall", io_uring_prep_fixed_fd_install(sqe, 3, 1))
+	CASE("prepProvideBuffers", io_uring_prep_provide_buffers(sqe, A, 4096, 16, 0x8001, 3))
+	CASE("prepRemoveBuffers", io_uring_prep_remove_buffers(sqe, 16, 7))
+	CASE("prepUringCmd", io_uring_prep_uring_cmd(sqe, 0x1234, 3))
+	CASE("prepUringCmd128", io_uring_prep_uring_cmd128(sqe, 0x1234, 3))
+	CASE("prepCmdSock", io_uring_prep_cmd_sock(sqe, 2, 3, 1, 7, A, 4))
+	CASE("prepCmdGetsockname", io_uring_prep_cmd_getsockname(sqe, 3, A, B, 1))
+	CASE("prepCmdDiscard", io_uring_prep_cmd_discard(sqe, 3, FAR, 4096))
+	CASE("prepCmdZoneResetAll", io_uring_prep_cmd_zone_reset_all(sqe, 3))
+	CASE("prepRw", io_uring_prep_rw(22, sqe, 3, D, 10, FAR))
+	return 0;
+}
