@@ -11,14 +11,14 @@ export const TIMESPEC_BYTES = 16
 const NS_PER_SECOND = 1_000_000_000
 
 /**
- * Writes a time in milliseconds at `words[index]` to `words[index + 3]`; parts of a nanosecond are cut off.
+ * Writes a time in milliseconds at `words[index]` to `words[index + 3]`.
  * @throws {RangeError} ERR_OUT_OF_RANGE: negative, or over 2^53 - 1
  */
 export function writeTimespecMs(words: Int32Array, index: number, ms: number): void {
   if (!(ms >= 0 && ms <= Number.MAX_SAFE_INTEGER)) throw rangeError('ms', '>= 0 && <= 9007199254740991', ms)
   const seconds = Math.floor(ms / 1000)
-  // A whole number of nanoseconds in 1.001 ms is not one in floating point: round where it is off by less than that.
-  const ns = Math.floor(Math.round((ms - seconds * 1000) * 1e9) / 1e3)
+  // 1.001 ms is not exact in floating point: round; but never up to a full second, which the kernel refuses.
+  const ns = Math.min(Math.round((ms - seconds * 1000) * 1e6), NS_PER_SECOND - 1)
   writeU64(words, index, seconds)
   writeU64(words, index + 2, ns)
 }
