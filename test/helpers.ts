@@ -9,6 +9,7 @@ import { delimiter, dirname, join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { Uring, type UringOptions } from 'ringcore'
 import { probe } from '#src/ring/probe.js'
 import { openDriver } from '#src/sys/open-driver.js'
 import { syscallNumber } from '#src/sys/syscalls.js'
@@ -92,6 +93,23 @@ async function nothingLeft(before: Snapshot): Promise<void> {
     globalThis.gc?.()
     await sleep(20)
   }
+}
+
+/**
+ * A ring for one test, which ends with the questions whether anything is in flight on it, whether the kernel sent what
+ * nobody waited for, and whether it closes.
+ */
+export function useRing(t: TestContext, options?: UringOptions): Uring {
+  const ring = new Uring(options)
+  t.after(async () => {
+    if (!ring.closed) {
+      const idle = (): boolean => ring.stats().inFlight + ring.stats().queued === 0
+      await until(idle, 2000, `the ring to be idle: ${JSON.stringify(ring.stats())}`)
+    }
+    assert.equal(ring.stats().strays, 0, 'CQEs came that named no operation in flight')
+    await withTimeout(ring.close(), 10_000, 'the ring to close')
+  })
+  return ring
 }
 
 /** How many descriptors this process has, and how many of them are rings. */

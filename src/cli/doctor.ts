@@ -13,6 +13,7 @@ import {
   readSystemFacts,
   type SystemFacts,
 } from '../ring/unavailable.ts'
+import { Uring } from '../runtime/uring.ts'
 import * as abi from '../sys/abi.ts'
 import type { Driver } from '../sys/driver.ts'
 import { openDriver } from '../sys/open-driver.ts'
@@ -147,10 +148,18 @@ function checkLimits({ facts }: Patient): Finding {
   }
 }
 
-function checkRuntime(): Finding {
+async function checkRuntime(): Promise<Finding> {
   const { available: isAvailable, reason, cure } = available('runtime')
-  if (isAvailable) return ok('this kernel has what Uring, fs and net need')
-  return warning(`Uring, fs and net don't work: ${reason}`, cure!)
+  if (!isAvailable) return warning(`Uring, fs and net don't work: ${reason}`, cure!)
+  try {
+    const ring = new Uring()
+    await ring.nop()
+    await ring.close()
+    return ok('a promise settled: Uring, fs and net work')
+  } catch (error) {
+    const { detail, cure } = failedWith(error)
+    return warning(`Uring, fs and net don't work: ${detail}`, cure!)
+  }
 }
 
 /** The steps in order; each but the first stands on those before it. */
