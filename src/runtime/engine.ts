@@ -431,7 +431,8 @@ export class Engine {
       if (turns % 100 === 99) this.#cancelAll()
     }
     this.#state = 'closed'
-    this.ring.close()
+    // Nothing is in the kernel; a cancel request that found nothing to do may still be queued.
+    this.ring.close({ cancel: true })
   }
 
   /** `enter` itself failed for good: nothing can complete any more, so everything is told. */
