@@ -76,26 +76,18 @@ typedef void uv_handle;
 typedef struct uv_loop_s uv_loop;
 enum { UV_CHECK = 2, UV_IDLE = 6, UV_POLL = 8, HANDLE_BYTES = 512, HANDLES = 3 };
 #define WEAK __attribute__((weak, visibility("default")))
-WEAK int uv_check_init(uv_loop *, uv_handle *);
-WEAK int uv_check_start(uv_handle *, void (*)(uv_handle *));
-WEAK int uv_idle_init(uv_loop *, uv_handle *);
-WEAK int uv_idle_start(uv_handle *, void (*)(uv_handle *));
-WEAK int uv_idle_stop(uv_handle *);
-WEAK int uv_poll_init(uv_loop *, uv_handle *, int);
-WEAK int uv_poll_start(uv_handle *, int, void (*)(uv_handle *, int, int));
-WEAK int uv_backend_fd(const uv_loop *);
-WEAK int uv_backend_timeout(const uv_loop *);
-WEAK void uv_update_time(uv_loop *);
+WEAK int uv_check_init(uv_loop *, uv_handle *), uv_check_start(uv_handle *, void (*)(uv_handle *));
+WEAK int uv_idle_init(uv_loop *, uv_handle *), uv_idle_start(uv_handle *, void (*)(uv_handle *)), uv_idle_stop(uv_handle *);
+WEAK int uv_poll_init(uv_loop *, uv_handle *, int), uv_poll_start(uv_handle *, int, void (*)(uv_handle *, int, int));
+WEAK int uv_backend_fd(const uv_loop *), uv_backend_timeout(const uv_loop *);
 WEAK size_t uv_handle_size(int);
-WEAK void uv_handle_set_data(uv_handle *, void *);
 WEAK void *uv_handle_get_data(const uv_handle *);
-WEAK void uv_ref(uv_handle *);
-WEAK void uv_unref(uv_handle *);
-WEAK void uv_close(uv_handle *, void (*)(uv_handle *));
+WEAK void uv_handle_set_data(uv_handle *, void *), uv_update_time(uv_loop *);
+WEAK void uv_ref(uv_handle *), uv_unref(uv_handle *), uv_close(uv_handle *, void (*)(uv_handle *));
 
 // ---- mappings: pages live while JavaScript or a ring holds them ------------------------------------------------
 struct thread;
-struct map { struct map *next; struct thread *thread; char *address; size_t bytes; u32 holders; };
+struct map { struct map *next; struct thread *thread; char *address; size_t bytes; u32 holders; bool own; };
 struct ring {
   struct ring *next;
   struct thread *thread;
@@ -109,13 +101,14 @@ struct ring {
   napi_async_cleanup_hook_handle hook;
   uv_loop *loop;
   i32 score;
-  u32 open_handles, own_maps, map_count;
+  u32 open_handles, map_count;
   bool looping, referenced, poll_armed, libuv_ready, woke, closed;
   char handles[HANDLES][HANDLE_BYTES] __attribute__((aligned(16)));
   struct map *maps[];
 };
 enum { RING_BYTES = 16384, MAPS_MAX = (RING_BYTES - sizeof(struct ring)) / sizeof(struct map *) };
-struct thread { struct map *maps; struct ring *rings; };
+enum { FUNCTIONS = 12 };
+struct thread { struct map *maps; struct ring *rings; struct binding { struct thread *thread; u32 index; } bindings[FUNCTIONS]; };
 
 static void drop_map(struct map *map) {
   if (--map->holders) return;
@@ -128,11 +121,6 @@ static void drop_map(struct map *map) {
 static void on_collected(napi_env env, void *data, void *hint) {
   (void)env, (void)data;
   drop_map(hint);
-}
-static struct map *find_map(struct thread *thread, char *address) {
-  struct map *map = thread->maps;
-  while (map && map->address != address) map = map->next;
-  return map;
 }
 // Zero pages in the old one's place: stale views read zeros, and the kernel's own pages are let go at once.
 static long replace_map(struct map *map) {
@@ -240,6 +228,8 @@ static bool call_js(struct ring *r, i32 count) {
   napi_close_handle_scope(r->env, scope);
   return ok && !r->closed;
 }
+// These lose nothing: the SQEs stay queued and go down with the next round or the next turn of the loop.
+static bool transient(long rc) { return rc == -EINTR_ || rc == -EAGAIN_ || rc == -EBUSY_ || rc == -ENOMEM_; }
 // Returns how many CQEs were settled; -1 when the ring or the thread is ending.
 static i32 rounds(struct ring *r, bool force) {
   i32 settled = 0;
@@ -248,8 +238,7 @@ static i32 rounds(struct ring *r, bool force) {
     bool poll = r->setup_flags & SETUP_IOPOLL && in_kernel(r);
     if (force || pending || poll || (*r->sq_flags & (SQ_CQ_OVERFLOW | SQ_TASKRUN))) {
       long rc = enter(r, pending, 0, ENTER_GETEVENTS, -1);
-      // EINTR, EAGAIN, EBUSY: the SQEs stay queued and go down with the next round or the next turn of the loop.
-      if (rc < 0 && rc != -EINTR_ && rc != -EAGAIN_ && rc != -EBUSY_ && !call_js(r, (i32)rc)) return -1;
+      if (rc < 0 && !transient(rc) && !call_js(r, (i32)rc)) return -1;
     }
     force = false;
     u32 count = drain(r, r->batch);
@@ -340,7 +329,8 @@ static void release(struct ring *r) {
   struct ring **at = &r->thread->rings;
   while (*at != r) at = &(*at)->next;
   *at = r->next;
-  for (u32 i = 0; i < r->own_maps; i++) replace_map(r->maps[i]);
+  for (u32 i = 0; i < r->map_count; i++)
+    if (r->maps[i]->own) replace_map(r->maps[i]);
   if (r->looping) {
     if (r->on_batch) napi_delete_reference(r->env, r->on_batch);
     for (u32 i = 0; i < HANDLES; i++) uv_close(r->handles[i], on_closed);
@@ -379,215 +369,203 @@ static void on_thread_end(napi_async_cleanup_hook_handle hook, void *data) {
 }
 
 // ---- Node-API --------------------------------------------------------------------------------------------------
-struct call { size_t count; napi_value args[8]; struct thread *thread; };
+// Every function but map returns a number, so one trampoline reads arguments and makes results for all.
+struct call { napi_env env; struct thread *thread; size_t count; napi_value args[8], result; };
 
-static struct call begin(napi_env env, napi_callback_info info) {
-  struct call call = {.count = 8};
-  void *data = NULL;
-  napi_get_cb_info(env, info, &call.count, call.args, NULL, &data);
-  call.thread = data;
-  return call;
-}
-static i64 integer(napi_env env, struct call *call, size_t index) {
+static i64 integer(struct call *c, size_t index) {
   i64 value = 0;
-  if (index < call->count) napi_get_value_int64(env, call->args[index], &value);
+  if (index < c->count) napi_get_value_int64(c->env, c->args[index], &value);
   return value;
 }
-static napi_value number(napi_env env, i64 value) {
-  napi_value result = NULL;
-  napi_create_int64(env, value, &result);
-  return result;
-}
-static char *bytes_of(napi_env env, napi_value view, size_t *length) {
+// The memory of an ArrayBuffer or a typed array; the length of the latter counts elements.
+static char *memory(struct call *c, napi_value view, size_t *length) {
   void *data = NULL;
   bool is = false;
   *length = 0;
-  napi_is_typedarray(env, view, &is);
-  if (is) napi_get_typedarray_info(env, view, NULL, length, &data, NULL, NULL);
-  else napi_get_arraybuffer_info(env, view, &data, length);
+  napi_is_typedarray(c->env, view, &is);
+  if (is) napi_get_typedarray_info(c->env, view, NULL, length, &data, NULL, NULL);
+  else napi_get_arraybuffer_info(c->env, view, &data, length);
   return data;
 }
-static struct ring *ring_of(struct call *call, napi_env env) {
-  struct ring *wanted = (struct ring *)(uintptr_t)integer(env, call, 0), *r = call->thread->rings;
+static struct map *map_of(struct call *c, napi_value buffer) {
+  size_t length;
+  char *address = memory(c, buffer, &length);
+  struct map *map = c->thread->maps;
+  while (map && map->address != address) map = map->next;
+  return map;
+}
+static struct ring *ring_of(struct call *c) {
+  struct ring *wanted = (struct ring *)(uintptr_t)integer(c, 0), *r = c->thread->rings;
   while (r && r != wanted) r = r->next;
   return r;
 }
-static napi_value js_syscall(napi_env env, napi_callback_info info) {
-  struct call c = begin(env, info);
+static i64 js_syscall(struct call *c) {
   long a[7];
-  for (size_t i = 0; i < 7; i++) a[i] = (long)integer(env, &c, i);
-  return number(env, sys6(a[0], a[1], a[2], a[3], a[4], a[5], a[6]));
+  for (size_t i = 0; i < 7; i++) a[i] = (long)integer(c, i);
+  return sys6(a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
 }
-static napi_value js_map(napi_env env, napi_callback_info info) {
-  struct call c = begin(env, info);
-  i64 fd = integer(env, &c, 0), bytes = integer(env, &c, 1);
-  if (bytes <= 0) return number(env, -EINVAL_);
-  long at = sys6(NR_mmap, 0, (long)bytes, 3, fd < 0 ? 0x22 : 0x8001, fd < 0 ? -1 : (long)fd, (long)integer(env, &c, 2));
-  if (at < 0 && at > -4096) return number(env, at);
+static i64 js_map(struct call *c) {
+  i64 fd = integer(c, 0), bytes = integer(c, 1);
+  if (bytes <= 0) return -EINVAL_;
+  long at = sys6(NR_mmap, 0, (long)bytes, 3, fd < 0 ? 0x22 : 0x8001, fd < 0 ? -1 : (long)fd, (long)integer(c, 2));
+  if (at < 0 && at > -4096) return at;
   struct map *map = new_pages(sizeof *map);
-  napi_value buffer = NULL;
   sys6(NR_madvise, at, (long)bytes, 10, 0, 0, 0); // DONTFORK: a forked child must never write our tails
-  if (map && napi_create_external_arraybuffer(env, (void *)at, (size_t)bytes, on_collected, map, &buffer) == napi_ok) {
-    *map = (struct map){c.thread->maps, c.thread, (char *)at, (size_t)bytes, 1};
-    c.thread->maps = map;
-    return buffer;
+  if (map && napi_create_external_arraybuffer(c->env, (void *)at, (size_t)bytes, on_collected, map, &c->result) == napi_ok) {
+    *map = (struct map){c->thread->maps, c->thread, (char *)at, (size_t)bytes, 1, false};
+    c->thread->maps = map;
+    return 0;
   }
+  c->result = NULL;
   sys6(NR_munmap, at, (long)bytes, 0, 0, 0, 0);
   if (map) sys6(NR_munmap, (long)map, sizeof *map, 0, 0, 0, 0);
-  return number(env, -ENOMEM_);
+  return -ENOMEM_;
 }
-static napi_value js_unmap(napi_env env, napi_callback_info info) {
-  struct call c = begin(env, info);
-  size_t length;
-  struct map *map = find_map(c.thread, bytes_of(env, c.args[0], &length));
-  return number(env, map ? replace_map(map) : -EINVAL_);
+static i64 js_unmap(struct call *c) {
+  struct map *map = map_of(c, c->args[0]);
+  return map ? replace_map(map) : -EINVAL_;
 }
-static napi_value js_address(napi_env env, napi_callback_info info) {
-  struct call c = begin(env, info);
+static i64 js_address(struct call *c) {
   size_t length;
-  return number(env, (i64)(uintptr_t)bytes_of(env, c.args[0], &length));
+  return (i64)(uintptr_t)memory(c, c->args[0], &length);
 }
 // layout: 15 64-bit words in the order of RingLayout.
-static bool read_layout(napi_env env, struct ring *r, napi_value layout) {
+static bool read_layout(struct call *c, struct ring *r, napi_value layout) {
   size_t length;
-  const u64 *l = (const u64 *)bytes_of(env, layout, &length);
-  if (!l || length < 15) return false; // the length of a typed array is in elements
+  const u64 *l = (const u64 *)memory(c, layout, &length);
+  if (!l || length < 15) return false;
   r->fd = (i32)l[0], r->setup_flags = (u32)l[1], r->sq_head = (void *)l[2], r->sq_tail = (void *)l[3];
   r->sq_flags = (void *)l[4], r->sq_mask = (u32)l[5], r->cq_head = (void *)l[6], r->cq_tail = (void *)l[7];
   r->cq_flags = (void *)l[8], r->cq_mask = (u32)l[9], r->cqes = (void *)l[10], r->cqe_bytes = (u32)l[11];
   r->sqes = (void *)l[12], r->sqe_bytes = (u32)l[13], r->wait_flags = (u32)l[14];
   return true;
 }
-static bool hold_map(napi_env env, struct ring *r, napi_value buffer) {
-  size_t length;
-  struct map *map = find_map(r->thread, bytes_of(env, buffer, &length));
+static bool hold_map(struct call *c, struct ring *r, napi_value buffer) {
+  struct map *map = map_of(c, buffer);
   if (!map || r->map_count >= MAPS_MAX) return false;
   map->holders++;
   r->maps[r->map_count++] = map;
   return true;
 }
-// The ring's own mappings come first in the list: they are replaced by zero pages when the ring ends.
-static bool hold_own(napi_env env, struct ring *r, napi_value list) {
+// The ring's own mappings are replaced by zero pages when the ring ends; all that it holds live as long as it.
+static bool hold_own(struct call *c, struct ring *r, napi_value list) {
+  u32 count = 0;
   napi_value buffer;
-  napi_get_array_length(env, list, &r->own_maps);
-  for (u32 i = 0; i < r->own_maps; i++)
-    if (napi_get_element(env, list, i, &buffer) != napi_ok || !hold_map(env, r, buffer)) return false;
+  napi_get_array_length(c->env, list, &count);
+  for (u32 i = 0; i < count; i++) {
+    if (napi_get_element(c->env, list, i, &buffer) != napi_ok || !hold_map(c, r, buffer)) return false;
+    r->maps[r->map_count - 1]->own = true;
+  }
   return true;
 }
-static napi_value js_attach(napi_env env, napi_callback_info info) {
-  struct call c = begin(env, info);
+static i64 js_attach(struct call *c) {
   size_t bytes;
-  char *control = bytes_of(env, c.args[2], &bytes);
+  char *control = memory(c, c->args[2], &bytes);
   struct ring *r = new_pages(RING_BYTES);
-  if (!r) return number(env, -ENOMEM_);
-  r->next = c.thread->rings, r->thread = c.thread, r->event_fd = -1, r->env = env;
-  r->control = (i32 *)control, r->batch = control + C_WORDS * 4;
-  if (!control || bytes < C_WORDS * 4 || !read_layout(env, r, c.args[0]) || !hold_own(env, r, c.args[1]) ||
-      !hold_map(env, r, c.args[2]) || napi_add_async_cleanup_hook(env, on_thread_end, r, &r->hook) != napi_ok) {
+  if (!r) return -ENOMEM_;
+  r->thread = c->thread, r->event_fd = -1, r->env = c->env, r->control = (i32 *)control, r->batch = control + C_WORDS * 4;
+  if (!control || bytes < C_WORDS * 4 || !read_layout(c, r, c->args[0]) || !hold_own(c, r, c->args[1]) ||
+      !hold_map(c, r, c->args[2]) || napi_add_async_cleanup_hook(c->env, on_thread_end, r, &r->hook) != napi_ok) {
     drop_ring(r);
-    return number(env, -EINVAL_);
+    return -EINVAL_;
   }
   r->batch_cap = (u32)((bytes - C_WORDS * 4) / r->cqe_bytes);
-  c.thread->rings = r;
-  return number(env, (i64)(uintptr_t)r);
+  r->next = c->thread->rings;
+  c->thread->rings = r;
+  return (i64)(uintptr_t)r;
 }
-static napi_value js_relayout(napi_env env, napi_callback_info info) {
-  struct call c = begin(env, info);
-  struct ring *r = ring_of(&c, env);
-  struct map *old[8];
-  if (!r || r->own_maps > 8) return number(env, -EINVAL_);
-  u32 own = r->own_maps, others = r->map_count - own;
-  memcpy(old, r->maps, own * sizeof *old);
-  for (u32 i = 0; i < others; i++) r->maps[i] = r->maps[own + i]; // the list is rebuilt: the new own ones, then the others
-  struct map **tail = r->maps + others;
-  r->map_count = others;
-  if (!read_layout(env, r, c.args[1]) || !hold_own(env, r, c.args[2])) return number(env, -EINVAL_);
-  for (u32 i = 0; i < r->own_maps; i++) {
-    struct map *fresh = tail[i];
-    for (u32 at = others + i; at > i; at--) r->maps[at] = r->maps[at - 1];
-    r->maps[i] = fresh;
-  }
-  for (u32 i = 0; i < own; i++) replace_map(old[i]), drop_map(old[i]);
-  return number(env, 0);
+// After RESIZE_RINGS: the old mappings turn to zero pages now and go with the ring.
+static i64 js_relayout(struct call *c) {
+  struct ring *r = ring_of(c);
+  if (!r) return -EINVAL_;
+  u32 count = r->map_count;
+  if (!read_layout(c, r, c->args[1]) || !hold_own(c, r, c->args[2])) return -EINVAL_;
+  for (u32 i = 0; i < count; i++)
+    if (r->maps[i]->own) replace_map(r->maps[i]), r->maps[i]->own = false;
+  return 0;
 }
-static napi_value js_hold(napi_env env, napi_callback_info info) {
-  struct call c = begin(env, info);
-  struct ring *r = ring_of(&c, env);
-  return number(env, !r ? -EINVAL_ : hold_map(env, r, c.args[1]) ? 0 : -ENOMEM_);
+static i64 js_hold(struct call *c) {
+  struct ring *r = ring_of(c);
+  return !r ? -EINVAL_ : hold_map(c, r, c->args[1]) ? 0 : -ENOMEM_;
 }
-static napi_value js_detach(napi_env env, napi_callback_info info) {
-  struct call c = begin(env, info);
-  struct ring *r = ring_of(&c, env);
-  if (!r) return number(env, -EINVAL_);
-  if (in_kernel(r)) return number(env, -EBUSY_);
+static i64 js_detach(struct call *c) {
+  struct ring *r = ring_of(c);
+  if (!r) return -EINVAL_;
+  if (in_kernel(r)) return -EBUSY_;
   release(r);
-  return number(env, 0);
+  return 0;
 }
-static napi_value js_in_kernel(napi_env env, napi_callback_info info) {
-  struct call c = begin(env, info);
-  struct ring *r = ring_of(&c, env);
-  return number(env, r ? (i64)in_kernel(r) : -EINVAL_);
+static i64 js_in_kernel(struct call *c) {
+  struct ring *r = ring_of(c);
+  return r ? (i64)in_kernel(r) : -EINVAL_;
 }
-static napi_value js_turn(napi_env env, napi_callback_info info) {
-  struct call c = begin(env, info);
-  struct ring *r = ring_of(&c, env);
-  if (!r) return number(env, -EINVAL_);
-  u32 count = drain(r, r->batch), min = (u32)integer(env, &c, 1);
-  if (count) return number(env, count);
-  long rc = enter(r, publish(r), min, ENTER_GETEVENTS, integer(env, &c, 2));
+static i64 js_turn(struct call *c) {
+  struct ring *r = ring_of(c);
+  if (!r) return -EINVAL_;
+  u32 count = drain(r, r->batch);
+  if (count) return count;
+  long rc = enter(r, publish(r), (u32)integer(c, 1), ENTER_GETEVENTS, integer(c, 2));
   count = drain(r, r->batch);
-  return number(env, count || rc >= 0 || rc == -EINTR_ || rc == -ETIME_ ? (i64)count : rc);
+  return count || rc >= 0 || rc == -EINTR_ || rc == -ETIME_ ? (i64)count : rc;
 }
-static napi_value js_loop_open(napi_env env, napi_callback_info info) {
-  struct call c = begin(env, info);
-  struct ring *r = ring_of(&c, env);
-  if (!r || r->looping) return number(env, -EINVAL_);
-  if (!uv_check_init || !uv_backend_fd || !uv_handle_size || napi_get_uv_event_loop(env, (void *)&r->loop) != napi_ok)
-    return number(env, -ENOSYS_);
+static i64 js_loop_open(struct call *c) {
+  struct ring *r = ring_of(c);
+  if (!r || r->looping) return -EINVAL_;
+  if (!uv_check_init || !uv_backend_fd || !uv_handle_size || napi_get_uv_event_loop(c->env, (void *)&r->loop) != napi_ok)
+    return -ENOSYS_;
   if (uv_handle_size(UV_CHECK) > HANDLE_BYTES || uv_handle_size(UV_IDLE) > HANDLE_BYTES || uv_handle_size(UV_POLL) > HANDLE_BYTES)
-    return number(env, -ENOSYS_);
+    return -ENOSYS_;
   i32 event_fd = (i32)sys6(NR_eventfd2, 0, 02004000, 0, 0, 0, 0); // CLOEXEC | NONBLOCK
-  if (event_fd < 0) return number(env, event_fd);
+  if (event_fd < 0) return event_fd;
   long rc = sys6(NR_register, r->fd, REGISTER_EVENTFD, (long)&event_fd, 1, 0, 0);
   if (rc == 0 && uv_poll_init(r->loop, poll_of(r), event_fd) != 0) rc = -EINVAL_;
   if (rc < 0) {
     sys6(NR_close, event_fd, 0, 0, 0, 0, 0);
-    return number(env, rc);
+    return rc;
   }
   r->event_fd = event_fd, r->looping = true, r->open_handles = HANDLES, r->score = 10;
-  napi_create_reference(env, c.args[1], 1, &r->on_batch);
+  napi_create_reference(c->env, c->args[1], 1, &r->on_batch);
   uv_check_init(r->loop, check_of(r));
   uv_idle_init(r->loop, idle_of(r));
   for (u32 i = 0; i < HANDLES; i++) uv_handle_set_data(r->handles[i], r), uv_unref(r->handles[i]);
   uv_check_start(check_of(r), on_check);
   uv_poll_start(poll_of(r), 1, on_event);
   set_mode(r, r->control[C_WAIT] != WAIT_EPOLL);
-  return number(env, 0);
+  return 0;
 }
-static napi_value js_loop_activate(napi_env env, napi_callback_info info) {
-  struct call c = begin(env, info);
-  struct ring *r = ring_of(&c, env);
-  if (!r || !r->looping) return number(env, -EINVAL_);
+static i64 js_loop_activate(struct call *c) {
+  struct ring *r = ring_of(c);
+  if (!r || !r->looping) return -EINVAL_;
   r->control[C_ACTIVE] = 1;
   uv_idle_start(idle_of(r), on_idle);
   reference(r);
-  return number(env, 0);
+  return 0;
+}
+static const struct { const char *name; i64 (*call)(struct call *); } functions[FUNCTIONS] = {
+  {"syscall", js_syscall}, {"map", js_map}, {"unmap", js_unmap}, {"addressOf", js_address}, {"attach", js_attach},
+  {"relayout", js_relayout}, {"hold", js_hold}, {"detach", js_detach}, {"inKernel", js_in_kernel}, {"turn", js_turn},
+  {"loopOpen", js_loop_open}, {"loopActivate", js_loop_activate}};
+static napi_value trampoline(napi_env env, napi_callback_info info) {
+  struct call c = {.env = env, .count = 8};
+  struct binding *binding = NULL;
+  napi_get_cb_info(env, info, &c.count, c.args, NULL, (void **)&binding);
+  c.thread = binding->thread;
+  i64 value = functions[binding->index].call(&c);
+  if (!c.result) napi_create_int64(env, value, &c.result);
+  return c.result;
 }
 static void on_thread_gone(napi_env env, void *data, void *hint) {
   (void)env, (void)hint;
   sys6(NR_munmap, (long)data, sizeof(struct thread), 0, 0, 0, 0);
 }
 NAPI_MODULE_INIT() {
-  static const struct { const char *name; napi_callback fn; } functions[] = {
-    {"syscall", js_syscall}, {"map", js_map},
-    {"unmap", js_unmap}, {"addressOf", js_address}, {"attach", js_attach}, {"relayout", js_relayout}, {"hold", js_hold}, {"detach", js_detach},
-    {"inKernel", js_in_kernel}, {"turn", js_turn}, {"loopOpen", js_loop_open}, {"loopActivate", js_loop_activate}};
   struct thread *thread = new_pages(sizeof *thread);
   if (!thread) return NULL;
   napi_set_instance_data(env, thread, on_thread_gone, NULL);
-  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+  for (u32 i = 0; i < FUNCTIONS; i++) {
     napi_value fn;
-    napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].fn, thread, &fn);
+    thread->bindings[i] = (struct binding){thread, i};
+    napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, trampoline, &thread->bindings[i], &fn);
     napi_set_named_property(env, exports, functions[i].name, fn);
   }
   return exports;

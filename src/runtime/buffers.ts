@@ -4,15 +4,36 @@
 import type { Driver } from '../sys/driver.ts'
 import { bufferResizableError, stateError } from '../sys/error.ts'
 
+/** Returns the object it is given, so that a derived class can give that object a private field. */
+class Given {
+  constructor(view: object) {
+    // biome-ignore lint/correctness/noConstructorReturn: this is how a class adopts an object it did not make
+    return view
+  }
+}
+
 /**
- * Addresses of views, each asked for once. A view's memory does not move: V8 keeps small typed arrays on its heap only until
- * the first request for their address. A detached view has length 0, which every operation checks before it uses the address.
+ * A view's address, written on the view itself where nobody else sees it. Asked for once: 8 ns instead of 35 for the native
+ * call; a WeakMap is as quick to read, but makes every garbage collection dearer when each operation brings a new buffer.
+ *
+ * A view's memory does not move: V8 keeps small typed arrays on its heap only until the first request for their address.
  */
+class Located extends Given {
+  #address = 0
+
+  static addressOf(view: object): number {
+    return #address in view ? (view as Located).#address : 0
+  }
+
+  static write(view: object, address: number): void {
+    if (!(#address in view)) new Located(view)
+    ;(view as Located).#address = address
+  }
+}
+
+/** Addresses of views. A detached view has length 0, which every operation checks before it uses the address. */
 export class Addresses {
   readonly #driver: Driver
-  readonly #known = new WeakMap<ArrayBufferView, number>()
-  #last: ArrayBufferView | null = null
-  #lastAddress = 0
 
   constructor(driver: Driver) {
     this.#driver = driver
@@ -21,29 +42,24 @@ export class Addresses {
   /**
    * The address of a view's first byte.
    * @throws {TypeError} ERR_BUFFER_RESIZABLE: its memory can be taken away while the kernel uses it
+   * @throws {Error} ERR_INVALID_STATE: it was given back to the arena
    */
   of(view: ArrayBufferView): number {
-    if (view === this.#last) return this.#lastAddress
-    const address = this.#known.get(view) ?? this.#ask(view)
-    if (address < 0) {
-      throw stateError('Cannot use the buffer: it was given back with free()')
-    }
-    this.#last = view
-    this.#lastAddress = address
-    return address
+    const address = Located.addressOf(view)
+    return address > 0 ? address : this.#ask(view, address)
   }
 
-  #ask(view: ArrayBufferView): number {
+  #ask(view: ArrayBufferView, known: number): number {
+    if (known < 0) throw stateError('Cannot use the buffer: it was given back with free()')
     const { buffer } = view as { buffer: ArrayBufferLike & { resizable?: boolean } }
     if (buffer.resizable === true) throw bufferResizableError()
     const address = this.#driver.addressOf(view)
-    this.#known.set(view, address)
+    if (view.byteLength > 0) Located.write(view, address)
     return address
   }
 
   /** Makes every later use of the view an error. */
   poison(view: ArrayBufferView): void {
-    this.#known.set(view, -1)
-    this.#last = null
+    Located.write(view, -1)
   }
 }

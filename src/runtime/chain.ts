@@ -4,8 +4,8 @@
 
 import { SQE } from '../ring/sqe.ts'
 import { IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from '../sys/abi.ts'
-import { rangeError, ringClosedError, stateError } from '../sys/error.ts'
-import type { Engine } from './engine.ts'
+import { invalidArgument, rangeError, ringClosedError, stateError } from '../sys/error.ts'
+import { Resource } from './resource.ts'
 import type { Slot } from './slots.ts'
 import type { Uring } from './uring.ts'
 
@@ -15,33 +15,31 @@ const LINK_BITS = (IOSQE_IO_LINK | IOSQE_IO_HARDLINK) << 8
 export class Step<T> {
   readonly name: string
   readonly result: Promise<T>
-  readonly #slot: Slot
+  /** Null when the step did not begin: its result then rejects with the reason. */
+  readonly slot: Slot | null
 
-  constructor(name: string, result: Promise<T>, slot: Slot) {
+  constructor(name: string, result: Promise<T>, slot: Slot | null) {
     this.name = name
     this.result = result
-    this.#slot = slot
+    this.slot = slot
   }
 
   /** The next step runs even if this one fails or comes up short. */
   hardlink(): this {
-    const { words } = this.#slot.sqe
+    if (this.slot === null) return this
+    const { words } = this.slot.sqe
     words[SQE.OPCODE] = (words[SQE.OPCODE]! & ~LINK_BITS) | (IOSQE_IO_HARDLINK << 8)
     return this
   }
 }
 
-type Results<T extends readonly Step<unknown>[]> = { [K in keyof T]: T[K] extends Step<infer R> ? R : never }
-
 /** Begins the steps of a chain; each method is the Uring's own. */
 export class Chain {
   readonly #ring: Uring
-  readonly #engine: Engine
   readonly steps: Step<unknown>[] = []
 
   constructor(ring: Uring) {
     this.#ring = ring
-    this.#engine = ring.engine
   }
 
   /**
@@ -50,12 +48,13 @@ export class Chain {
    * @param begin begins exactly one operation of the ring, at once
    */
   add<T>(name: string, begin: (ring: Uring) => Promise<T>): Step<T> {
-    this.#engine.chainTail = null
+    const { engine } = this.#ring
+    if (engine.linking === 0) throw stateError('Cannot add a step: the chain is submitted')
+    const before = engine.lastLinked
     const result = begin(this.#ring)
-    const slot = this.#engine.chainTail as Slot | null
-    // A step that did not begin (bad argument) rejects with the reason; the chain's own promise reports it.
-    result.catch(() => {})
-    const step = new Step(name, result, slot ?? ({ sqe: { words: new Int32Array(16) } } as unknown as Slot))
+    const slot = engine.lastLinked
+    result.catch(() => {}) // the chain's own promise reports it
+    const step = new Step(name, result, slot === before ? null : slot)
     this.steps.push(step)
     return step
   }
@@ -92,7 +91,10 @@ export class Chain {
     return this.add('statx', (ring) => ring.statx(...args))
   }
 
+  /** A number or a direct descriptor: an owned fd waits for its other users, which a step can't. */
   close(...args: Parameters<Uring['closeFile']>) {
+    if (args[0] instanceof Resource)
+      throw invalidArgument('Cannot close a Resource in a chain: close it after the chain')
     return this.add('close', (ring) => ring.closeFile(...args))
   }
 
@@ -139,35 +141,34 @@ export interface ChainError extends Error {
 }
 
 /** Writes and runs a chain; see `Uring.chain`. */
-export async function runChain<T extends readonly Step<unknown>[]>(
+export async function runChain(
   ring: Uring,
-  write: (chain: Chain) => T | void,
+  write: (chain: Chain) => void,
   entries: number,
-): Promise<Results<T>> {
+): Promise<unknown[]> {
   const { engine } = ring
   if (engine.closed) throw ringClosedError()
-  const most = Math.floor(ring.engine.ring.sqEntries / 2)
+  const most = Math.floor(engine.ring.sqEntries / 2)
   if (!(Number.isInteger(entries) && entries > 0 && entries <= most)) {
     throw rangeError('entries', `>= 1 && <= ${most} (half of the ring's entries)`, entries)
   }
+  if (entries > engine.slots.max) throw rangeError('entries', `<= ${engine.slots.max} (inFlight)`, entries)
   const chain = new Chain(ring)
   const begun = engine.linked(entries, () => {
-    try {
-      write(chain)
-    } finally {
-      engine.unlinkTail()
-    }
+    write(chain)
     if (chain.steps.length > entries)
       throw stateError(`The chain has more than ${entries} steps; pass { entries }`)
+    return chain.steps.every((step) => step.slot !== null)
   })
-  if (!begun) return engine.later(() => runChain(ring, write, entries))
+  if (!begun) return engine.later(() => runChain(ring, write, entries), undefined, entries)
   const results = await Promise.allSettled(chain.steps.map((step) => step.result))
-  const failed = firstFailure(results)
+  const invalid = chain.steps.findIndex((step) => step.slot === null)
+  const failed = invalid >= 0 ? invalid : firstFailure(results)
   if (failed >= 0) {
     const error = (results[failed] as PromiseRejectedResult).reason as Error
     throw Object.assign(error, { step: chain.steps[failed]!.name, stepIndex: failed, results })
   }
-  return results.map((result) => (result as PromiseFulfilledResult<unknown>).value) as Results<T>
+  return results.map((result) => (result as PromiseFulfilledResult<unknown>).value)
 }
 
 /** The step that failed by itself; steps that were only cancelled because of it come second. */

@@ -14,7 +14,7 @@ import {
   IOSQE_IO_LINK,
 } from '../sys/abi.ts'
 import { CTL, USER_DATA_FOREIGN, USER_DATA_INTERNAL } from '../sys/driver.ts'
-import { AbortError, bufferDetachedError, errnoError, ringClosedError } from '../sys/error.ts'
+import { AbortError, bufferDetachedError, errnoError, ringClosedError, stateError } from '../sys/error.ts'
 import { closeFd } from '../sys/syscalls.ts'
 import { Addresses } from './buffers.ts'
 import { Arena, CopyPool, Scratch } from './memory-pool.ts'
@@ -22,8 +22,10 @@ import { type Slot, Slots } from './slots.ts'
 
 const ECANCELED = -125
 const ETIME = -62
+const EBADR = -53
 /** user_data of cancel requests: their CQE is of no interest. */
 const CANCEL_USER_DATA = USER_DATA_INTERNAL | 1
+const ASK_AGAIN_MS = 10
 
 /** What every operation takes. */
 export interface OperationOptions {
@@ -41,6 +43,8 @@ export interface OperationOptions {
 
 interface Waiting {
   start: () => Promise<unknown>
+  /** Slots it takes. */
+  slots: number
   resolve: (value: unknown) => void
   reject: (error: Error) => void
 }
@@ -66,9 +70,8 @@ export class Engine {
   onMessage: ((low: number, high: number, res: number, flags: number) => void) | null = null
   /** IOSQE_IO_LINK while a chain is being written, else 0; a chain must not be broken by a flush. */
   linking = 0
-  /** The last slot begun in the chain that is being written, and the entry that links it to the next. */
-  chainTail: Slot | null = null
-  #linkTail: Sqe | null = null
+  /** The slots begun in the chain that is being written. */
+  readonly #chain: Slot[] = []
   #state: 'open' | 'closing' | 'closed' = 'open'
   #waiting: Waiting[] = []
   #resuming = false
@@ -76,6 +79,8 @@ export class Engine {
   #cursor = 0
   #count = 0
   #drained: (() => void) | null = null
+  #wanted: (() => boolean)[] = []
+  #asking: NodeJS.Timeout | undefined
   #closed: Promise<void> | null = null
 
   constructor(ring: Ring, slotsMax: number, register: (memory: Uint8Array) => number) {
@@ -111,7 +116,10 @@ export class Engine {
     if (signal?.aborted === true) throw new AbortError(signal.reason)
     if (this.#waiting.length !== 0 && !this.#resuming && this.linking === 0) return null
     const entries = options?.timeout === undefined ? 1 : 2
-    if (!this.#room(entries)) return null
+    if (!this.#room(entries)) {
+      if (this.linking !== 0) throw stateError('Cannot add the step: the chain is longer than its `entries`')
+      return null
+    }
     const slot = this.slots.take()
     if (slot === null) return null
     const sqe = this.ring.getSqe()!
@@ -123,6 +131,7 @@ export class Engine {
     control[CTL.LIVE]!++
     slot.referenced = this.#referenced
     slot.sqeFlags = this.linking
+    if (this.linking !== 0) this.#chain.push(slot)
     if (options !== undefined) this.#apply(slot, options)
     if (slot.referenced) control[CTL.REFS]!++
     if (control[CTL.ACTIVE] === 0) this.ring.driver.loopActivate(this.ring.handle)
@@ -174,10 +183,6 @@ export class Engine {
   commit(slot: Slot): void {
     if (slot.sqeFlags !== 0) slot.sqe.addFlags(slot.sqeFlags)
     if (slot.personality !== 0) slot.sqe.words[SQE.BUF_INDEX]! |= slot.personality << 16
-    if (this.linking !== 0) {
-      this.chainTail = slot
-      this.#linkTail = slot.deadline ? slot.deadlineSqe : slot.sqe
-    }
   }
 
   /** The promise of a slot whose entry is written. */
@@ -187,10 +192,25 @@ export class Engine {
     return new Promise<T>(executor)
   }
 
-  /** Queues an operation until a slot is free; the first to wait is the first to start. */
-  later<T>(start: () => Promise<T>): Promise<T> {
+  /** Queues an operation until `slots` are free; the first to wait is the first to start. */
+  later<T>(start: () => Promise<T>, options?: OperationOptions, slots = 1): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      this.#waiting.push({ start, resolve: resolve as (value: unknown) => void, reject })
+      const waiting: Waiting = { start, slots, resolve: resolve as (value: unknown) => void, reject }
+      this.#waiting.push(waiting)
+      const signal = options?.signal
+      if (signal === undefined) return
+      const onAbort = () => {
+        const at = this.#waiting.indexOf(waiting)
+        if (at < 0) return
+        this.#waiting.splice(at, 1)
+        reject(new AbortError(signal.reason))
+      }
+      signal.addEventListener('abort', onAbort, { once: true })
+      const { start: begin } = waiting
+      waiting.start = () => {
+        signal.removeEventListener('abort', onAbort)
+        return begin()
+      }
     })
   }
 
@@ -198,7 +218,7 @@ export class Engine {
     this.#resuming = true
     let started = 0
     for (const waiting of this.#waiting) {
-      if (this.slots.available === 0 || !this.#room(2)) break
+      if (this.slots.available < waiting.slots || !this.#room(waiting.slots * 2)) break
       started++
       waiting.start().then(waiting.resolve, waiting.reject)
     }
@@ -211,17 +231,12 @@ export class Engine {
     return this.ring.flush()
   }
 
-  // ---- cancelling
-
-  /** Asks the kernel to cancel the operation of a slot; its final CQE says what became of it. */
-  cancel(slot: Slot, generation: number): void {
-    if (slot.generation !== generation || this.#state === 'closed') return
-    const sqe = this.#internal()
-    if (sqe === null) return
-    prepCancel(sqe, 0, 0)
-    sqe.words[SQE.ADDR] = slot.index
-    sqe.words[SQE.ADDR + 1] = generation
+  /** The slot that the chain being written began last. */
+  get lastLinked(): Slot | null {
+    return this.#chain.at(-1) ?? null
   }
+
+  // ---- cancelling
 
   /** The error of an aborted operation. */
   abortErrorOf(signal: AbortSignal): AbortError {
@@ -233,11 +248,30 @@ export class Engine {
     closeFd(this.ring.driver, fd)
   }
 
-  /** Asks the kernel to cancel every operation on a descriptor. */
-  cancelFd(fd: number): void {
-    const sqe = this.#internal()
-    if (sqe === null) return
-    prepCancelFd(sqe, fd, IORING_ASYNC_CANCEL_ALL)
+  // One request is not enough: a cancel that meets an operation between two states answers -EALREADY or -ENOENT and is lost, and
+  // a hard-linked step may begin after everything was cancelled. So what is wanted is asked for again until it has happened.
+
+  /** Asks the kernel to cancel the operation of a slot; its final CQE says what became of it. */
+  cancel(slot: Slot, generation: number): void {
+    this.#want(() => {
+      if (slot.generation !== generation) return false
+      const sqe = this.#internal()
+      if (sqe === null) return true
+      prepCancel(sqe, 0, 0)
+      sqe.words[SQE.ADDR] = slot.index
+      sqe.words[SQE.ADDR + 1] = generation
+      return true
+    })
+  }
+
+  /** Asks the kernel to cancel every operation on a descriptor, as long as `users` says that there are some. */
+  cancelFd(fd: number, users: () => number): void {
+    this.#want(() => {
+      if (users() === 0) return false
+      const sqe = this.#internal()
+      if (sqe !== null) prepCancelFd(sqe, fd, IORING_ASYNC_CANCEL_ALL)
+      return true
+    })
   }
 
   #cancelAll(): void {
@@ -245,23 +279,25 @@ export class Engine {
     if (sqe !== null) prepCancel(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL)
   }
 
-  /** An SQE that no slot waits for. Inside a chain it would join the chain, so the chain is asked to end first. */
-  #internal() {
-    if (!this.#room(1)) {
-      setImmediate(() => this.#retryCancel())
-      return null
-    }
+  /** Calls `ask` now and every few milliseconds until it returns false. */
+  #want(ask: () => boolean): void {
+    if (this.#state === 'closed' || !ask()) return
+    this.#wanted.push(ask)
+    this.#asking ??= setInterval(() => {
+      this.#wanted = this.#wanted.filter((wanted) => this.#state !== 'closed' && wanted())
+      if (this.#wanted.length > 0) return
+      clearInterval(this.#asking)
+      this.#asking = undefined
+    }, ASK_AGAIN_MS).unref()
+  }
+
+  /** An SQE that no slot waits for; null inside a chain, which it would tear, and when the queue is full. */
+  #internal(): Sqe | null {
+    if (this.linking !== 0 || !this.#room(1)) return null
     const sqe = this.ring.getSqe()!
     sqe.words[SQE.USER_DATA] = CANCEL_USER_DATA
     if (this.control[CTL.ACTIVE] === 0) this.ring.driver.loopActivate(this.ring.handle)
     return sqe
-  }
-
-  /** The SQ was full when a cancel was wanted: whoever was aborted meanwhile is asked for again. */
-  #retryCancel(): void {
-    if (this.#state === 'closed') return
-    if (this.#state === 'closing') return this.#cancelAll()
-    for (const slot of this.slots) if (slot.signal?.aborted === true) this.cancel(slot, slot.generation)
   }
 
   // ---- settling
@@ -269,7 +305,10 @@ export class Engine {
   /** Takes one batch of drained CQEs; runs inside the event loop's turn. `count` < 0 is an error of enter itself. */
   onBatch(count: number): void {
     if (count < 0) {
-      this.#fail(errnoError(count, 'io_uring_enter'))
+      const error = errnoError(count, 'io_uring_enter')
+      if (count === EBADR)
+        process.emitWarning(`A completion was lost for want of kernel memory: ${error.message}`)
+      else this.#fail(error)
       return
     }
     this.#count = count
@@ -418,7 +457,11 @@ export class Engine {
     if (this.control[CTL.LIVE]! > 0) {
       this.control[CTL.REFS]!++
       this.flush()
-      this.#cancelAll()
+      this.#want(() => {
+        if (this.control[CTL.LIVE] === 0) return false
+        this.#cancelAll()
+        return true
+      })
       await new Promise<void>((resolve) => {
         this.#drained = resolve
       })
@@ -431,35 +474,67 @@ export class Engine {
       if (turns % 100 === 99) this.#cancelAll()
     }
     this.#state = 'closed'
+    clearInterval(this.#asking)
     // Nothing is in the kernel; a cancel request that found nothing to do may still be queued.
     this.ring.close({ cancel: true })
   }
 
-  /** `enter` itself failed for good: nothing can complete any more, so everything is told. */
+  /**
+   * `enter` itself failed for good (the ring fd was closed under us, say): no CQE will come any more. Every promise is told, and
+   * what the kernel may still use stays held for ever: a leak is safe, a free is not.
+   */
   #fail(error: Error): void {
-    if (this.#state === 'closing') return
-    rethrow(error)
+    if (this.#state !== 'open') return
+    this.#state = 'closed'
+    for (const { reject } of this.#waiting.splice(0)) reject(error)
+    for (const slot of this.slots) {
+      slot.reject?.(error)
+      slot.sink?.onCqe(ECANCELED, 0, true)
+    }
+    this.control[CTL.REFS] = 0
+    this.control[CTL.LIVE] = 0
   }
 
   // ---- chains
 
-  /** The last step must not be linked to whatever comes next. */
-  unlinkTail(): void {
-    if (this.#linkTail !== null) this.#linkTail.words[SQE.OPCODE]! &= ~LINK_BITS
-    this.#linkTail = null
-  }
-
-  /** Runs `write`, which begins up to `entries` operations that the kernel runs one after another. */
-  linked(entries: number, write: () => void): boolean {
+  /**
+   * Runs `write`, which begins up to `entries` operations that the kernel runs one after another.
+   * @param write returns false to take back all that it began: then nothing of it is submitted
+   * @returns false when there is no room now
+   */
+  linked(entries: number, write: () => boolean): boolean {
     if (this.#waiting.length !== 0 && !this.#resuming) return false
     if (this.slots.available < entries || !this.#room(entries * 2)) return false
+    const tail = this.control[CTL.SQ_TAIL]!
     this.linking = IOSQE_IO_LINK
+    this.#chain.length = 0
+    let keep = false
     try {
-      write()
+      keep = write()
     } finally {
       this.linking = 0
+      if (keep) this.#unlinkTail()
+      else this.#takeBack(tail)
     }
     return true
+  }
+
+  /** The last step must not be linked to whatever comes next. */
+  #unlinkTail(): void {
+    const last = this.#chain.at(-1)
+    if (last === undefined) return
+    const sqe = last.deadlineSqe ?? last.sqe
+    sqe.words[SQE.OPCODE]! &= ~LINK_BITS
+  }
+
+  /** Nothing was flushed while the chain was written, so its entries can be unclaimed. */
+  #takeBack(tail: number): void {
+    this.control[CTL.SQ_TAIL] = tail
+    for (const slot of this.#chain.splice(0)) {
+      const { reject } = slot
+      this.#end(slot)
+      reject?.(stateError('The chain was not submitted: a step is invalid'))
+    }
   }
 }
 

@@ -98,7 +98,13 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
   }
 
   #take(res: number, flags: number): void {
-    const item = this.#kind.item(res, flags)
+    let item: T | undefined
+    try {
+      item = this.#kind.item(res, flags)
+    } catch (error) {
+      this.#finish(error as Error)
+      return
+    }
     if (item === undefined) {
       this.#finish(null)
       return

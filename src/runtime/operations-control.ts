@@ -33,7 +33,7 @@ export class ControlOperations extends NetOperations {
   nop(options?: OperationOptions): Promise<number> {
     try {
       const slot = this.engine.begin(IORING_OP_NOP, options)
-      if (slot === null) return this.engine.later(() => this.nop(options))
+      if (slot === null) return this.engine.later(() => this.nop(options), options)
       prepNop(slot.sqe)
       return this.engine.promise(slot)
     } catch (error) {
@@ -50,7 +50,7 @@ export class ControlOperations extends NetOperations {
   async timeout(ms: number, options?: OperationOptions): Promise<void> {
     checkMs(ms)
     const slot = this.engine.begin(IORING_OP_TIMEOUT, options)
-    if (slot === null) return this.engine.later(() => this.timeout(ms, options))
+    if (slot === null) return this.engine.later(() => this.timeout(ms, options), options)
     prepTimeout(slot.sqe, this.timespec(slot, ms), 0, 0)
     slot.succeeds = ETIME
     await this.engine.promise(slot)
@@ -97,7 +97,7 @@ export class ControlOperations extends NetOperations {
       checkTarget(file)
       checkWord('events', events)
       const slot = this.engine.begin(IORING_OP_POLL_ADD, options)
-      if (slot === null) return this.engine.later(() => this.poll(file, events, options))
+      if (slot === null) return this.engine.later(() => this.poll(file, events, options), options)
       prepPollAdd(slot.sqe, -1, events)
       this.aim(slot, file)
       return this.engine.promise(slot)

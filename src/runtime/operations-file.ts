@@ -80,7 +80,7 @@ export class FileOperations extends Operations {
       const length = checkRange(buffer, offset, options?.length)
       const address = this.engine.addresses.of(buffer)
       const slot = this.engine.begin(IORING_OP_READ, options)
-      if (slot === null) return this.engine.later(() => this.read(file, buffer, options))
+      if (slot === null) return this.engine.later(() => this.read(file, buffer, options), options)
       prepRead(slot.sqe, -1, this.lend(slot, buffer, address, length, offset), length, position)
       if (options?.rwFlags !== undefined) slot.sqe.words[SQE.OP_FLAGS] = options.rwFlags
       this.aim(slot, file)
@@ -110,7 +110,7 @@ export class FileOperations extends Operations {
       const length = checkRange(buffer, offset, options?.length)
       const address = this.engine.addresses.of(buffer)
       const slot = this.engine.begin(IORING_OP_WRITE, options)
-      if (slot === null) return this.engine.later(() => this.write(file, buffer, options))
+      if (slot === null) return this.engine.later(() => this.write(file, buffer, options), options)
       prepWrite(slot.sqe, -1, this.source(slot, buffer, address, length, offset), length, position)
       if (options?.rwFlags !== undefined) slot.sqe.words[SQE.OP_FLAGS] = options.rwFlags
       this.aim(slot, file)
@@ -160,7 +160,7 @@ export class FileOperations extends Operations {
       const { bufIndex } = lent.region
       const code = bufIndex >= 0 ? opcode : reads ? IORING_OP_READ : IORING_OP_WRITE
       const slot = this.engine.begin(code, options)
-      if (slot === null) return this.engine.later(() => this.#fixed(opcode, file, buffer, options))
+      if (slot === null) return this.engine.later(() => this.#fixed(opcode, file, buffer, options), options)
       const address = this.lend(slot, buffer, lent.address, length, offset)
       if (bufIndex < 0) (reads ? prepRead : prepWrite)(slot.sqe, -1, address, length, position)
       else (reads ? prepReadFixed : prepWriteFixed)(slot.sqe, -1, address, length, position, bufIndex)
@@ -205,7 +205,8 @@ export class FileOperations extends Operations {
       checkPosition(position)
       const iovecs = this.iovecs(buffers)
       const slot = this.engine.begin(opcode, options)
-      if (slot === null) return this.engine.later(() => this.#vectored(opcode, file, buffers, options))
+      if (slot === null)
+        return this.engine.later(() => this.#vectored(opcode, file, buffers, options), options)
       slot.held = [iovecs.bytes, ...buffers]
       const prep = opcode === IORING_OP_READV ? prepReadv2 : prepWritev2
       prep(slot.sqe, -1, iovecs.address, buffers.length, position, options?.rwFlags ?? 0)
@@ -238,7 +239,7 @@ export class FileOperations extends Operations {
   async fsync(file: FileTarget, options?: OperationOptions & { datasync?: boolean }): Promise<void> {
     checkTarget(file)
     const slot = this.engine.begin(IORING_OP_FSYNC, options)
-    if (slot === null) return this.engine.later(() => this.fsync(file, options))
+    if (slot === null) return this.engine.later(() => this.fsync(file, options), options)
     prepFsync(slot.sqe, -1, options?.datasync === true ? IORING_FSYNC_DATASYNC : 0)
     await this.#go(slot, file)
   }
@@ -257,7 +258,7 @@ export class FileOperations extends Operations {
     checkWord('flags', flags)
     const slot = this.engine.begin(IORING_OP_SYNC_FILE_RANGE, options)
     if (slot === null)
-      return this.engine.later(() => this.syncFileRange(file, position, length, flags, options))
+      return this.engine.later(() => this.syncFileRange(file, position, length, flags, options), options)
     prepSyncFileRange(slot.sqe, -1, length, position, flags)
     await this.#go(slot, file)
   }
@@ -280,7 +281,8 @@ export class FileOperations extends Operations {
     checkPosition(position)
     checkPosition(length)
     const slot = this.engine.begin(IORING_OP_FALLOCATE, options)
-    if (slot === null) return this.engine.later(() => this.fallocate(file, mode, position, length, options))
+    if (slot === null)
+      return this.engine.later(() => this.fallocate(file, mode, position, length, options), options)
     prepFallocate(slot.sqe, -1, mode, position, length)
     await this.#go(slot, file)
   }
@@ -290,7 +292,7 @@ export class FileOperations extends Operations {
     checkTarget(file)
     checkPosition(length)
     const slot = this.engine.begin(IORING_OP_FTRUNCATE, options)
-    if (slot === null) return this.engine.later(() => this.ftruncate(file, length, options))
+    if (slot === null) return this.engine.later(() => this.ftruncate(file, length, options), options)
     prepFtruncate(slot.sqe, -1, length)
     await this.#go(slot, file)
   }
@@ -320,8 +322,9 @@ export class FileOperations extends Operations {
     checkWord('flags', flags)
     const slot = this.engine.begin(IORING_OP_SPLICE, options)
     if (slot === null)
-      return this.engine.later(() =>
-        this.splice(input, inputPosition, output, outputPosition, length, flags, options),
+      return this.engine.later(
+        () => this.splice(input, inputPosition, output, outputPosition, length, flags, options),
+        options,
       )
     const [fd, extra] = this.#spliceInput(slot, input)
     prepSplice(slot.sqe, fd, inputPosition, -1, outputPosition, length, flags | extra)
@@ -346,7 +349,8 @@ export class FileOperations extends Operations {
     checkWord('length', length)
     checkWord('flags', flags)
     const slot = this.engine.begin(IORING_OP_TEE, options)
-    if (slot === null) return this.engine.later(() => this.tee(input, output, length, flags, options))
+    if (slot === null)
+      return this.engine.later(() => this.tee(input, output, length, flags, options), options)
     const [fd, extra] = this.#spliceInput(slot, input)
     prepTee(slot.sqe, fd, -1, length, flags | extra)
     return this.#go(slot, output)

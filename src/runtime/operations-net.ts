@@ -104,7 +104,7 @@ export class NetOperations extends PathOperations {
     checkWord('type', type)
     checkWord('protocol', protocol)
     const slot = this.engine.begin(IORING_OP_SOCKET, options)
-    if (slot === null) return this.engine.later(() => this.socket(domain, type, protocol, options))
+    if (slot === null) return this.engine.later(() => this.socket(domain, type, protocol, options), options)
     if (options?.slot !== undefined) prepSocketDirect(slot.sqe, domain, type, protocol, options.slot.index, 0)
     else prepSocket(slot.sqe, domain, type | SOCK_CLOEXEC, protocol, 0)
     return this.descriptor(slot, options?.slot)
@@ -134,7 +134,8 @@ export class NetOperations extends PathOperations {
     checkTarget(file)
     const bytes = encodeSockaddr(address)
     const slot = this.engine.begin(opcode, options)
-    if (slot === null) return this.engine.later(() => this.#addressed(opcode, file, address, options))
+    if (slot === null)
+      return this.engine.later(() => this.#addressed(opcode, file, address, options), options)
     slot.details = {
       address: 'path' in address ? address.path : address.address,
       port: 'path' in address ? undefined : address.port,
@@ -151,7 +152,7 @@ export class NetOperations extends PathOperations {
     checkTarget(file)
     checkWord('backlog', backlog)
     const slot = this.engine.begin(IORING_OP_LISTEN, options)
-    if (slot === null) return this.engine.later(() => this.listen(file, backlog, options))
+    if (slot === null) return this.engine.later(() => this.listen(file, backlog, options), options)
     prepListen(slot.sqe, -1, backlog)
     this.aim(slot, file)
     await this.engine.promise(slot)
@@ -173,7 +174,7 @@ export class NetOperations extends PathOperations {
       const flags = options?.flags ?? 0
       checkWord('flags', flags)
       const slot = this.engine.begin(IORING_OP_ACCEPT, options)
-      if (slot === null) return this.engine.later(() => this.accept(file, options))
+      if (slot === null) return this.engine.later(() => this.accept(file, options), options)
       if (options?.slot !== undefined) prepAcceptDirect(slot.sqe, -1, 0, 0, flags, options.slot.index)
       else prepAccept(slot.sqe, -1, 0, 0, flags | SOCK_CLOEXEC)
       this.aim(slot, file)
@@ -231,7 +232,7 @@ export class NetOperations extends PathOperations {
       const length = checkRange(buffer, offset, options?.length)
       const address = this.engine.addresses.of(buffer)
       const slot = this.engine.begin(IORING_OP_SEND, options)
-      if (slot === null) return this.engine.later(() => this.send(file, buffer, options))
+      if (slot === null) return this.engine.later(() => this.send(file, buffer, options), options)
       const flags = (options?.flags ?? 0) | MSG_NOSIGNAL
       prepSend(slot.sqe, -1, this.source(slot, buffer, address, length, offset), length, flags)
       if (options?.ioprio !== undefined) slot.sqe.words[0]! |= options.ioprio << 16
@@ -257,7 +258,7 @@ export class NetOperations extends PathOperations {
       const length = checkRange(buffer, offset, options?.length)
       const address = this.engine.addresses.of(buffer)
       const slot = this.engine.begin(IORING_OP_RECV, options)
-      if (slot === null) return this.engine.later(() => this.recv(file, buffer, options))
+      if (slot === null) return this.engine.later(() => this.recv(file, buffer, options), options)
       prepRecv(slot.sqe, -1, this.lend(slot, buffer, address, length, offset), length, options?.flags ?? 0)
       if (options?.ioprio !== undefined) slot.sqe.words[0]! |= options.ioprio << 16
       this.aim(slot, file)
@@ -320,7 +321,7 @@ export class NetOperations extends PathOperations {
     const iovecs = this.iovecs(message.buffers)
     const name = message.address === undefined ? undefined : encodeSockaddr(message.address)
     const slot = this.engine.begin(IORING_OP_SENDMSG, options)
-    if (slot === null) return this.engine.later(() => this.sendmsg(file, message, options))
+    if (slot === null) return this.engine.later(() => this.sendmsg(file, message, options), options)
     slot.held = [iovecs.bytes, ...message.buffers, message.control]
     if (name !== undefined)
       this.engine.scratch.bytes.set(name, this.engine.scratch.offset(slot.index) + MSGHDR_BYTES)
@@ -357,7 +358,7 @@ export class NetOperations extends PathOperations {
     const control = new Uint8Array(message.controlLength ?? 0)
     const controlAddress = control.length === 0 ? 0 : this.engine.ring.driver.addressOf(control)
     const slot = this.engine.begin(IORING_OP_RECVMSG, options)
-    if (slot === null) return this.engine.later(() => this.recvmsg(file, message, options))
+    if (slot === null) return this.engine.later(() => this.recvmsg(file, message, options), options)
     slot.held = [iovecs.bytes, ...message.buffers, control]
     this.#msghdr(
       slot.index,
@@ -419,7 +420,7 @@ export class NetOperations extends PathOperations {
     checkTarget(file)
     checkWord('how', how)
     const slot = this.engine.begin(IORING_OP_SHUTDOWN, options)
-    if (slot === null) return this.engine.later(() => this.shutdown(file, how, options))
+    if (slot === null) return this.engine.later(() => this.shutdown(file, how, options), options)
     prepShutdown(slot.sqe, -1, how)
     this.aim(slot, file)
     await this.engine.promise(slot)

@@ -113,7 +113,7 @@ export class PathOperations extends FileOperations {
       const mode = options?.mode ?? 0o666
       checkWord('mode', mode)
       const slot = this.engine.begin(IORING_OP_OPENAT, options)
-      if (slot === null) return this.engine.later(() => this.openat(path, flags, options))
+      if (slot === null) return this.engine.later(() => this.openat(path, flags, options), options)
       slot.details = { path: text(name) }
       const address = this.path(slot, name)
       const dirfd = options?.dirfd ?? AT_FDCWD
@@ -139,7 +139,7 @@ export class PathOperations extends FileOperations {
     const mode = options?.mode ?? ((bits & O_CREAT) !== 0 ? 0o666 : 0)
     checkWord('mode', mode)
     const slot = this.engine.begin(IORING_OP_OPENAT2, options)
-    if (slot === null) return this.engine.later(() => this.openat2(path, flags, options))
+    if (slot === null) return this.engine.later(() => this.openat2(path, flags, options), options)
     slot.details = { path: text(name) }
     const direct = options?.slot
     // struct open_how: flags, mode, resolve; the path follows it in the scratch block.
@@ -171,8 +171,9 @@ export class PathOperations extends FileOperations {
   /**
    * Closes a file.
    *
-   * What was begun on it before is still submitted to it: entries go down in order. For an owned fd the close waits until
-   * no operation uses it.
+   * For an owned fd (`Resource`) the close cancels what is in flight and waits until no operation uses it. A plain number has
+   * no such protection: entries go down in order, but one that the kernel puts off (IOSQE_ASYNC, a link, a drain) looks its
+   * file up later, when the number may be another file's.
    *
    * @throws EBADF
    * @kernel 5.6 · IORING_OP_CLOSE
@@ -183,7 +184,7 @@ export class PathOperations extends FileOperations {
     if (file instanceof FixedFile) return this.closeFixed(file, options)
     if (typeof file !== 'number') return this.#closeOwned(file)
     const slot = this.engine.begin(IORING_OP_CLOSE, options)
-    if (slot === null) return this.engine.later(() => this.closeFile(file, options))
+    if (slot === null) return this.engine.later(() => this.closeFile(file, options), options)
     prepClose(slot.sqe, file)
     await this.engine.promise(slot)
   }
@@ -191,7 +192,7 @@ export class PathOperations extends FileOperations {
   /** Closes a direct descriptor. @kernel 5.15 · IORING_OP_CLOSE @man io_uring_prep_close_direct(3) */
   async closeFixed(file: FixedFile, options?: OperationOptions): Promise<void> {
     const slot = this.engine.begin(IORING_OP_CLOSE, options)
-    if (slot === null) return this.engine.later(() => this.closeFixed(file, options))
+    if (slot === null) return this.engine.later(() => this.closeFixed(file, options), options)
     prepCloseDirect(slot.sqe, file.index)
     await this.engine.promise(slot)
   }
@@ -201,10 +202,12 @@ export class PathOperations extends FileOperations {
     const fd = file.surrender()
     if (fd < 0) return
     if (file.users > 0) {
-      this.engine.cancelFd(fd)
+      this.engine.cancelFd(fd, () => file.users)
       await file.unused()
     }
-    await this.closeFile(fd)
+    // A closed ring takes no more requests, but the descriptor is still ours to close.
+    if (this.engine.closed) this.engine.closeLate(fd)
+    else await this.closeFile(fd)
   }
 
   /**
@@ -222,7 +225,7 @@ export class PathOperations extends FileOperations {
     checkWord('flags', flags)
     if (name.length === 0) flags |= AT_EMPTY_PATH
     const slot = this.engine.begin(IORING_OP_STATX, options)
-    if (slot === null) return this.engine.later(() => this.statx(path, options))
+    if (slot === null) return this.engine.later(() => this.statx(path, options), options)
     slot.details = { path: text(name) }
     // The 256 bytes of the answer outlive the call as the caller's result, so they are not the slot's scratch block.
     const out = new Uint8Array(256)
@@ -245,7 +248,7 @@ export class PathOperations extends FileOperations {
     const flags = options?.flags ?? 0
     checkWord('flags', flags)
     const slot = this.engine.begin(IORING_OP_UNLINKAT, options)
-    if (slot === null) return this.engine.later(() => this.unlinkat(path, options))
+    if (slot === null) return this.engine.later(() => this.unlinkat(path, options), options)
     slot.details = { path: text(name) }
     prepUnlinkat(slot.sqe, options?.dirfd ?? AT_FDCWD, this.path(slot, name), flags)
     await this.engine.promise(slot)
@@ -267,7 +270,7 @@ export class PathOperations extends FileOperations {
     const flags = options?.flags ?? 0
     checkWord('flags', flags)
     const slot = this.engine.begin(IORING_OP_RENAMEAT, options)
-    if (slot === null) return this.engine.later(() => this.renameat(from, to, options))
+    if (slot === null) return this.engine.later(() => this.renameat(from, to, options), options)
     slot.details = { path: text(old), dest: text(next) }
     const oldAddress = this.path(slot, old, 0, HALF)
     const nextAddress = this.path(slot, next, HALF, HALF)
@@ -282,7 +285,7 @@ export class PathOperations extends FileOperations {
     const mode = options?.mode ?? 0o777
     checkWord('mode', mode)
     const slot = this.engine.begin(IORING_OP_MKDIRAT, options)
-    if (slot === null) return this.engine.later(() => this.mkdirat(path, options))
+    if (slot === null) return this.engine.later(() => this.mkdirat(path, options), options)
     slot.details = { path: text(name) }
     prepMkdirat(slot.sqe, options?.dirfd ?? AT_FDCWD, this.path(slot, name), mode)
     await this.engine.promise(slot)

@@ -98,6 +98,7 @@ export class Slots {
     slot.resource = null
     slot.other = null
     slot.deadline = false
+    slot.deadlineSqe = null
     slot.sqeFlags = 0
     slot.personality = 0
     slot.succeeds = 0

@@ -12,7 +12,7 @@ import {
   stateError,
 } from '../sys/error.ts'
 import { BufferGroup, type BufferGroupOptions } from './buffer-group.ts'
-import { type Chain, runChain, type Step } from './chain.ts'
+import { type Chain, runChain } from './chain.ts'
 import { Engine } from './engine.ts'
 import { FixedFiles } from './fixed-files.ts'
 import { ControlOperations } from './operations-control.ts'
@@ -145,9 +145,7 @@ export class Uring extends ControlOperations {
    * @man io_uring_linked_requests(7)
    */
   chain(write: (chain: Chain) => void, options?: { entries?: number }): Promise<unknown[]> {
-    return runChain(this, write as (chain: Chain) => Step<unknown>[], options?.entries ?? 8) as Promise<
-      unknown[]
-    >
+    return runChain(this, write, options?.entries ?? Math.min(8, this.engine.slots.max))
   }
 
   /**
