@@ -107,7 +107,12 @@ function coded<E extends Error>(error: E, code: string, maker: (...args: never[]
   Error.captureStackTrace(error, maker)
   void error.stack
   Reflect.deleteProperty(error, 'name')
+  Object.defineProperty(error, 'toString', { value: withCode, configurable: true, writable: true })
   return Object.assign(error, { code })
+}
+
+function withCode(this: CodedError): string {
+  return `${this.name} [${this.code}]: ${this.message}`
 }
 
 /**

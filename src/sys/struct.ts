@@ -19,7 +19,9 @@ export interface Field<T> {
 export type Fields = Record<string, Field<unknown>>
 
 /** The getters and setters that come with a set of fields. */
-export type FieldValues<F extends Fields> = { [K in keyof F]: F[K] extends Field<infer T> ? T : never }
+export type FieldValues<F extends Fields> = {
+  -readonly [K in keyof F]: F[K] extends Field<infer T> ? T : never
+}
 
 /** What every struct has besides its fields. */
 export interface StructBase {
@@ -33,11 +35,16 @@ export interface StructBase {
 
 export interface StructClass<F extends Fields> {
   /**
-   * @param bytes memory to look at, or how many bytes to allocate (for structs that an array follows); `sizeof` if left out
+   * @param bytes memory to look at, or how many bytes to allocate; `sizeof` of them if left out
    * @param byteOffset where in that memory the struct begins; a multiple of 8, or arrays inside can't be read
-   * @throws {RangeError} ERR_OUT_OF_RANGE: the memory is shorter than the struct
+   * @param byteLength what belongs to it, together with an array that follows; `sizeof` if left out
+   * @throws {RangeError} ERR_OUT_OF_RANGE: the memory is shorter than that
    */
-  new (bytes?: ArrayBufferView | ArrayBufferLike | number, byteOffset?: number): FieldValues<F> & StructBase
+  new (
+    bytes?: ArrayBufferView | ArrayBufferLike | number,
+    byteOffset?: number,
+    byteLength?: number,
+  ): FieldValues<F> & StructBase
   /** Bytes of the struct, as C's sizeof. */
   readonly sizeof: number
   /** Where each field lies. */
@@ -55,25 +62,27 @@ export interface AnyStruct<S extends StructBase = StructBase> {
  * Makes the class of a struct.
  * @param sizeof bytes, as C counts them
  */
-export function struct<const F extends Fields>(sizeof: number, fields: F): StructClass<F> {
-  const hasTail = Object.values(fields).some((field) => field.size === 0)
-
+export function struct<F extends Fields>(sizeof: number, fields: F): StructClass<F> {
   class Struct {
     static readonly sizeof = sizeof
     static readonly fields = fields
     readonly bytes: Uint8Array
     readonly #view: DataView
 
-    constructor(bytes: ArrayBufferView | ArrayBufferLike | number = sizeof, byteOffset = 0) {
+    constructor(
+      bytes: ArrayBufferView | ArrayBufferLike | number = sizeof,
+      byteOffset = 0,
+      byteLength = typeof bytes === 'number' ? bytes : sizeof,
+    ) {
+      if (byteLength < sizeof) throw rangeError('byteLength', `>= ${sizeof}`, byteLength)
       const memory = typeof bytes === 'number' ? new ArrayBuffer(bytes) : bytes
+      const needed = byteOffset + byteLength
+      if (memory.byteLength < needed) throw rangeError('bytes.byteLength', `>= ${needed}`, memory.byteLength)
       const isView = ArrayBuffer.isView(memory)
-      const room = memory.byteLength - byteOffset
-      if (room < sizeof) throw rangeError('bytes.byteLength', `>= ${sizeof + byteOffset}`, memory.byteLength)
       const start = (isView ? memory.byteOffset : 0) + byteOffset
-      const length = hasTail ? room : sizeof
       const buffer = isView ? memory.buffer : memory
-      this.bytes = new Uint8Array(buffer, start, length)
-      this.#view = new DataView(buffer, start, length)
+      this.bytes = new Uint8Array(buffer, start, byteLength)
+      this.#view = new DataView(buffer, start, byteLength)
     }
 
     getNumber(name: string): number {
@@ -191,7 +200,7 @@ export function i64(offset: number): Field<bigint> {
   }
 }
 
-/** Bytes of a fixed count; length 0 is whatever follows the struct in memory. */
+/** Bytes of a fixed count; length 0 is all from there to the end of what belongs to the struct. */
 export function bytes(offset: number, length: number): Field<Uint8Array> {
   const at = (view: DataView): Uint8Array =>
     new Uint8Array(view.buffer, view.byteOffset + offset, length || view.byteLength - offset)
@@ -203,7 +212,7 @@ export function u32s(offset: number, length: number): Field<Uint32Array> {
   return { offset, size: 4 * length, read: at, write: (view, value) => at(view).set(value) }
 }
 
-/** 64-bit values; length 0 is whatever follows the struct in memory. */
+/** 64-bit values; length 0 is all from there to the end of what belongs to the struct. */
 export function u64s(offset: number, length: number): Field<BigUint64Array> {
   const at = (view: DataView): BigUint64Array =>
     new BigUint64Array(
@@ -227,7 +236,7 @@ export function nested<S extends StructBase>(Inner: AnyStruct<S>, offset: number
   }
 }
 
-/** The structs that follow in memory, as many as it holds. */
+/** The structs that follow, as many as belong to the struct. */
 export function following<S extends StructBase>(Inner: AnyStruct<S>, offset: number): Field<S[]> {
   const all = (view: DataView): S[] => {
     const count = Math.floor((view.byteLength - offset) / Inner.sizeof)

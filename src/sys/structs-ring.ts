@@ -51,7 +51,7 @@ export class io_uring_params extends struct(120, {
   cq_off: nested(io_cqring_offsets, 80),
 }) {}
 
-/** One request. 128 bytes with IORING_SETUP_SQE128, where `cmd` has 80. */
+/** One request. 128 bytes (say so as byteLength) with IORING_SETUP_SQE128, where `cmd` has 80. */
 export class io_uring_sqe extends struct(64, {
   opcode: u8(0),
   flags: u8(1),

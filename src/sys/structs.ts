@@ -3,7 +3,7 @@
 // man io_uring(7). `new io_uring_params()` allocates, `new io_uring_params(bytes, byteOffset)` looks at memory;
 // `io_uring_params.sizeof` is its size, `io_uring_params.fields.features.offset` where a field lies.
 
-export type { Field, Fields, FieldValues, StructBase, StructClass } from './struct.ts'
+export type { AnyStruct, Field, Fields, FieldValues, StructBase, StructClass } from './struct.ts'
 export * from './structs-other.ts'
 export * from './structs-register.ts'
 export * from './structs-ring.ts'
