@@ -30,6 +30,9 @@ const OPEN_HOW_BYTES = 24
 /**
  * Opens a file relative to a directory.
  *
+ * A FIFO is opened as with O_NONBLOCK: for reading at once, for writing without a reader it is ENXIO. With IOSQE_ASYNC it
+ * waits for the other end, as open(2) does.
+ *
  * @param dfd Directory fd, or AT_FDCWD
  * @param flags O_*; O_CLOEXEC is not implied
  * @param mode Permission bits for a file that is created

@@ -10,7 +10,8 @@ import { writeAddress, writeTarget } from './prep.ts'
 /**
  * Moves bytes between two files without copying them to this process; one of the two must be a pipe.
  *
- * Runs in a kernel worker. IOSQE_FIXED_FILE speaks of `fdOut` only; for `fdIn` there is SPLICE_F_FD_IN_FIXED.
+ * Runs in a kernel worker; cancelled there, its result is -512 (ERESTARTSYS), not -125. IOSQE_FIXED_FILE speaks of
+ * `fdOut` only; for `fdIn` there is SPLICE_F_FD_IN_FIXED.
  *
  * @param offIn Byte offset in `fdIn`; -1 uses its position, and must be given for a pipe
  * @param offOut Byte offset in `fdOut`; likewise
