@@ -7,9 +7,11 @@ import type { ReadOptions } from '../runtime/operations-file.ts'
 import type { OpenOptions } from '../runtime/operations-path.ts'
 import { Resource } from '../runtime/resource.ts'
 import type { Uring } from '../runtime/uring.ts'
+import { invalidArgument } from '../sys/error.ts'
 import type { Statx } from '../sys/statx.ts'
+import { checkFd, checkInteger } from '../sys/validate.ts'
 
-export interface FileOptions extends OpenOptions {
+export interface FileOptions extends Omit<OpenOptions, 'slot'> {
   /** The ring to work on; default: the thread's. */
   ring?: Uring | undefined
 }
@@ -32,6 +34,9 @@ export class File {
    * @throws ENOENT · EACCES · EMFILE
    */
   static async open(path: PathLike, flags: string | number = 'r', options?: FileOptions): Promise<File> {
+    if ((options as OpenOptions | undefined)?.slot !== undefined) {
+      throw invalidArgument('Cannot open a File into a direct descriptor: use ring.openat() with `slot`')
+    }
     const ring = options?.ring ?? defaultRing()
     return new File(ring, new Resource(await ring.openat(path, flags, options)))
   }
@@ -43,6 +48,7 @@ export class File {
 
   /** Takes over an open descriptor; the File closes it. */
   static fromFd(fd: number, ring: Uring = defaultRing()): File {
+    checkFd(fd)
     return new File(ring, new Resource(fd))
   }
 
@@ -57,6 +63,7 @@ export class File {
   }
 
   set offset(value: number) {
+    checkInteger('offset', value, 0)
     this.#offset = value
   }
 
@@ -68,7 +75,7 @@ export class File {
    * @returns bytes read: 0 at end of file, possibly fewer than asked
    */
   read(buffer: ArrayBufferView, options?: ReadOptions): Promise<number> {
-    if (options?.position !== undefined) return this.#ring.read(this.#resource, buffer, options)
+    if (options?.position != null) return this.#ring.read(this.#resource, buffer, options)
     return this.#inTurn((position) => this.#ring.read(this.#resource, buffer, { ...options, position }))
   }
 
@@ -77,7 +84,7 @@ export class File {
    * @returns bytes written, possibly fewer than asked; `writeAll` goes on until all are
    */
   write(buffer: ArrayBufferView, options?: ReadOptions): Promise<number> {
-    if (options?.position !== undefined) return this.#ring.write(this.#resource, buffer, options)
+    if (options?.position != null) return this.#ring.write(this.#resource, buffer, options)
     return this.#inTurn((position) => this.#ring.write(this.#resource, buffer, { ...options, position }))
   }
 
@@ -130,8 +137,13 @@ export class File {
     return this.#ring.fsync(this.#resource, options)
   }
 
-  stat(): Promise<Statx> {
-    return this.#ring.statx('', { dirfd: this.#resource.hold('fstat') }).finally(() => this.#resource.drop())
+  async stat(): Promise<Statx> {
+    const dirfd = this.#resource.hold('fstat')
+    try {
+      return await this.#ring.statx('', { dirfd })
+    } finally {
+      this.#resource.drop()
+    }
   }
 
   /** Waits for what is in flight (cancelling what can be), then closes; a second close does nothing. */

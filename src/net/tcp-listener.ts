@@ -6,8 +6,9 @@ import { defaultRing } from '../runtime/executor.ts'
 import type { Multishot } from '../runtime/multishot.ts'
 import { Resource } from '../runtime/resource.ts'
 import type { Uring } from '../runtime/uring.ts'
-import { argumentValueError, rangeError, socketError } from '../sys/error.ts'
+import { argumentTypeError, argumentValueError, rangeError, socketError } from '../sys/error.ts'
 import type { SocketAddress } from '../sys/sockaddr.ts'
+import { checkFd, checkInteger } from '../sys/validate.ts'
 import { addressOf, type ListenOptions, listenOn } from './socket-calls.ts'
 import { TcpStream } from './tcp-stream.ts'
 
@@ -37,6 +38,9 @@ export class TcpListener {
    */
   static bind(where: BindOptions | string = {}): TcpListener {
     const options = typeof where === 'string' ? parse(where) : where
+    if (typeof options !== 'object' || options === null)
+      throw argumentTypeError('where', 'of type string or object', where)
+    if (options.backlog !== undefined) checkInteger('options.backlog', options.backlog, 0, 0x7fffffff)
     const { host = '::', port = 0 } = options
     const version = isIP(host)
     if (version === 0) throw argumentValueError('options.host', host, 'must be an IPv4 or IPv6 address')
@@ -49,6 +53,7 @@ export class TcpListener {
 
   /** Takes over a listening socket; the listener closes it. */
   static fromRawFd(fd: number, ring: Uring = defaultRing()): TcpListener {
+    checkFd(fd)
     return new TcpListener(ring, fd)
   }
 
@@ -71,17 +76,21 @@ export class TcpListener {
    * @throws EMFILE: no descriptor is free; the listener is unharmed, accept again when some were closed
    */
   async accept(): Promise<TcpStream> {
-    if (this.fd < 0) throw socketError(-9, 'accept')
-    this.#connections ??= this.#ring.acceptMultishot(this.#resource, { capacity: 128 })
-    let result: IteratorResult<number>
-    try {
-      result = await this.#connections.next()
-    } catch (error) {
-      this.#connections = null
-      throw error
+    for (;;) {
+      if (this.fd < 0 || this.#closing !== null) throw socketError(-9, 'accept')
+      this.#connections ??= this.#ring.acceptMultishot(this.#resource, { capacity: 128 })
+      const connections = this.#connections
+      try {
+        const result = await connections.next()
+        if (result.done !== true) return new TcpStream(this.#ring, result.value)
+      } catch (error) {
+        if (this.#connections === connections) this.#connections = null
+        throw error
+      }
+      if (this.#closing !== null) throw socketError(-125, 'accept')
+      // Another waiting accept() got the error that ended the request; this one waits on.
+      if (this.#connections === connections) this.#connections = null
     }
-    if (result.done === true) throw socketError(-125, 'accept')
-    return new TcpStream(this.#ring, result.value)
   }
 
   /** Iterates over connections until the listener is closed; leaving the loop does not close it. */

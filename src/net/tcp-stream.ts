@@ -7,14 +7,21 @@ import { isIP } from 'node:net'
 import { prepRecvMultishot } from '../op/prep-net.ts'
 import type { BufferGroup } from '../runtime/buffer-group.ts'
 import { defaultRing } from '../runtime/executor.ts'
-import { checkView } from '../runtime/operations.ts'
 import { Resource } from '../runtime/resource.ts'
 import type { Sink, Slot } from '../runtime/slots.ts'
 import type { Uring } from '../runtime/uring.ts'
 import { IORING_OP_RECV } from '../sys/abi.ts'
 import { MSG_WAITALL, SHUT_WR } from '../sys/constants.ts'
-import { rangeError, ringClosedError, socketError, stateError } from '../sys/error.ts'
+import {
+  argumentTypeError,
+  bufferDetachedError,
+  rangeError,
+  ringClosedError,
+  socketError,
+  stateError,
+} from '../sys/error.ts'
 import type { SocketAddress } from '../sys/sockaddr.ts'
+import { checkFd } from '../sys/validate.ts'
 import { receiveBuffers } from './receive-buffers.ts'
 import { addressOf, newSocket, setKeepAlive, setNoDelay } from './socket-calls.ts'
 
@@ -49,7 +56,7 @@ interface Writer {
 export class TcpStream implements Sink {
   readonly #ring: Uring
   readonly #resource: Resource
-  readonly #group: BufferGroup
+  #group: BufferGroup | null = null
   // Receiving: one multishot request at most, one reader at most.
   #slot: Slot | null = null
   #generation = 0
@@ -71,7 +78,6 @@ export class TcpStream implements Sink {
   constructor(ring: Uring, fd: number) {
     this.#ring = ring
     this.#resource = new Resource(fd)
-    this.#group = receiveBuffers(ring)
   }
 
   /**
@@ -119,6 +125,7 @@ export class TcpStream implements Sink {
 
   /** Takes over a connected socket; the stream closes it. */
   static fromRawFd(fd: number, ring: Uring = defaultRing()): TcpStream {
+    checkFd(fd)
     return new TcpStream(ring, fd)
   }
 
@@ -137,16 +144,19 @@ export class TcpStream implements Sink {
 
   /** Sends small writes at once instead of waiting for acknowledgements (TCP_NODELAY). */
   setNoDelay(on = true): this {
-    setNoDelay(this.#ring.ring.driver, this.#resource.hold('setsockopt'), on)
-    this.#resource.drop()
+    setNoDelay(this.#ring.ring.driver, this.#openFd('setsockopt'), on)
     return this
   }
 
   /** Has the kernel ask a silent peer whether it is still there. */
   setKeepAlive(on = true): this {
-    setKeepAlive(this.#ring.ring.driver, this.#resource.hold('setsockopt'), on)
-    this.#resource.drop()
+    setKeepAlive(this.#ring.ring.driver, this.#openFd('setsockopt'), on)
     return this
+  }
+
+  #openFd(syscall: string): number {
+    if (this.fd < 0) throw socketError(-9, syscall)
+    return this.fd
   }
 
   // ---- receiving
@@ -161,12 +171,13 @@ export class TcpStream implements Sink {
    */
   read(buffer: Uint8Array): Promise<number> {
     try {
-      checkView(buffer)
+      if (!(buffer instanceof Uint8Array))
+        throw argumentTypeError('buffer', 'an instance of Buffer or Uint8Array', buffer)
       if (this.#reader !== null) throw stateError('Cannot read: another read of this stream is waiting')
       if (this.#receivedBytes > 0) return Promise.resolve(this.#take(buffer))
       if (this.#readError !== null) throw this.#readError
       if (this.#ended || buffer.byteLength === 0) return Promise.resolve(0)
-      if (this.fd < 0) throw socketError(-9, 'read')
+      this.#openFd('read')
       const promise = new Promise<number>((resolve, reject) => {
         this.#reader = { buffer, resolve, reject }
       })
@@ -196,7 +207,14 @@ export class TcpStream implements Sink {
   #arm(): void {
     if (this.#slot !== null || this.#ended || this.#readError !== null || this.fd < 0) return
     const { engine } = this.#ring
-    const slot = engine.begin(IORING_OP_RECV, undefined)
+    let slot: Slot | null
+    try {
+      this.#group ??= receiveBuffers(this.#ring)
+      slot = engine.begin(IORING_OP_RECV, undefined)
+    } catch (error) {
+      this.#fail(error as Error)
+      return
+    }
     if (slot === null) {
       engine.later(async () => this.#arm()).catch((error: Error) => this.#fail(error))
       return
@@ -216,22 +234,27 @@ export class TcpStream implements Sink {
     if (final) this.#slot = null
     if (res > 0) this.#deliver(res, flags)
     else if (res === 0) this.#end()
-    else if (res === ENOBUFS) this.#group.onRelease(() => this.#arm())
+    else if (res === ENOBUFS) this.#group?.onRelease(() => this.#arm())
     else if (res !== ECANCELED) this.#fail(socketError(res, 'read'))
     else if (this.#ring.closed) this.#fail(ringClosedError())
     else if (this.fd < 0) this.#end()
-    if (!final || res <= 0) return
+    // A pause that comes through when the reader has caught up already (ECANCELED) goes on at once: nobody else would.
+    if (!final || (res <= 0 && res !== ECANCELED)) return
     if (this.#receivedBytes < HIGH_WATER) this.#arm()
     else this.#paused = true
   }
 
   #deliver(length: number, flags: number): void {
-    const chunk = this.#group.take(length, flags)!
+    const chunk = this.#group!.take(length, flags)!
     const bytes = chunk.bytes
     this.bytesRead += length
     const reader = this.#reader
     if (reader === null) {
       this.#keep(Buffer.from(bytes))
+    } else if (reader.buffer.byteLength === 0) {
+      this.#reader = null
+      this.#keep(Buffer.from(bytes))
+      reader.reject(bufferDetachedError())
     } else {
       this.#reader = null
       const part =
@@ -288,10 +311,13 @@ export class TcpStream implements Sink {
   write(data: Uint8Array | string): Promise<number> {
     try {
       const bytes = typeof data === 'string' ? Buffer.from(data) : data
-      checkView(bytes, 'data')
+      if (!(bytes instanceof Uint8Array))
+        throw argumentTypeError('data', 'of type string or an instance of Buffer or Uint8Array', data)
+      // What can't be lent to the kernel is refused here, before it would break the stream for the writes behind it.
+      this.#ring.engine.addresses.of(bytes)
       if (this.#writeError !== null) throw this.#writeError
       if (this.#finished) throw stateError('Cannot write: end() was called')
-      if (this.fd < 0) throw socketError(-9, 'write')
+      this.#openFd('write')
       if (bytes.byteLength === 0) return Promise.resolve(0)
       return new Promise<number>((resolve, reject) => {
         this.#writers.push({ bytes, resolve, reject })
