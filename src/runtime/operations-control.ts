@@ -51,7 +51,8 @@ export class ControlOperations extends NetOperations {
     checkMs(ms)
     const slot = this.engine.begin(IORING_OP_TIMEOUT, options)
     if (slot === null) return this.engine.later(() => this.timeout(ms, options), options)
-    prepTimeout(slot.sqe, this.timespec(slot, ms), 0, 0)
+    // A timeout that runs out is a success: without the flag it would break a chain.
+    prepTimeout(slot.sqe, this.timespec(slot, ms), 0, IORING_TIMEOUT_ETIME_SUCCESS)
     slot.succeeds = ETIME
     await this.engine.promise(slot)
   }
@@ -94,7 +95,7 @@ export class ControlOperations extends NetOperations {
    */
   poll(file: FileTarget, events: number, options?: OperationOptions): Promise<number> {
     try {
-      checkTarget(file)
+      checkTarget(file, 'poll')
       checkWord('events', events)
       const slot = this.engine.begin(IORING_OP_POLL_ADD, options)
       if (slot === null) return this.engine.later(() => this.poll(file, events, options), options)
@@ -113,7 +114,7 @@ export class ControlOperations extends NetOperations {
    * @man io_uring_prep_poll_multishot(3)
    */
   pollMultishot(file: FileTarget, events: number, options?: MultishotOptions): Multishot<number> {
-    checkTarget(file)
+    checkTarget(file, 'poll')
     checkWord('events', events)
     const kind: MultishotKind<number> = {
       syscall: 'poll',

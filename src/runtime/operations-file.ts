@@ -72,7 +72,7 @@ export class FileOperations extends Operations {
    */
   read(file: FileTarget, buffer: ArrayBufferView, options?: ReadOptions): Promise<number> {
     try {
-      checkTarget(file)
+      checkTarget(file, 'read')
       checkView(buffer)
       const position = options?.position ?? -1
       checkPosition(position)
@@ -102,7 +102,7 @@ export class FileOperations extends Operations {
    */
   write(file: FileTarget, buffer: ArrayBufferView, options?: ReadOptions): Promise<number> {
     try {
-      checkTarget(file)
+      checkTarget(file, 'write')
       checkView(buffer)
       const position = options?.position ?? -1
       checkPosition(position)
@@ -147,7 +147,7 @@ export class FileOperations extends Operations {
 
   #fixed(opcode: number, file: FileTarget, buffer: Uint8Array, options?: ReadOptions): Promise<number> {
     try {
-      checkTarget(file)
+      checkTarget(file, opcode === IORING_OP_READ_FIXED ? 'read' : 'write')
       checkView(buffer)
       const position = options?.position ?? -1
       checkPosition(position)
@@ -198,7 +198,7 @@ export class FileOperations extends Operations {
     options?: ReadOptions,
   ): Promise<number> {
     try {
-      checkTarget(file)
+      checkTarget(file, opcode === IORING_OP_READV ? 'read' : 'write')
       if (!Array.isArray(buffers)) throw argumentTypeError('buffers', 'an instance of Array', buffers)
       if (buffers.length > IOV_MAX) throw rangeError('buffers.length', `<= ${IOV_MAX}`, buffers.length)
       const position = options?.position ?? -1
@@ -237,7 +237,7 @@ export class FileOperations extends Operations {
    * @man io_uring_prep_fsync(3), fsync(2)
    */
   async fsync(file: FileTarget, options?: OperationOptions & { datasync?: boolean }): Promise<void> {
-    checkTarget(file)
+    checkTarget(file, 'fsync')
     const slot = this.engine.begin(IORING_OP_FSYNC, options)
     if (slot === null) return this.engine.later(() => this.fsync(file, options), options)
     prepFsync(slot.sqe, -1, options?.datasync === true ? IORING_FSYNC_DATASYNC : 0)
@@ -252,7 +252,7 @@ export class FileOperations extends Operations {
     flags: number,
     options?: OperationOptions,
   ): Promise<void> {
-    checkTarget(file)
+    checkTarget(file, 'sync_file_range')
     checkPosition(position)
     checkWord('length', length)
     checkWord('flags', flags)
@@ -276,7 +276,7 @@ export class FileOperations extends Operations {
     length: number,
     options?: OperationOptions,
   ): Promise<void> {
-    checkTarget(file)
+    checkTarget(file, 'fallocate')
     checkWord('mode', mode)
     checkPosition(position)
     checkPosition(length)
@@ -289,7 +289,7 @@ export class FileOperations extends Operations {
 
   /** @kernel 6.9 · IORING_OP_FTRUNCATE @man io_uring_prep_ftruncate(3), ftruncate(2) */
   async ftruncate(file: FileTarget, length: number, options?: OperationOptions): Promise<void> {
-    checkTarget(file)
+    checkTarget(file, 'ftruncate')
     checkPosition(length)
     const slot = this.engine.begin(IORING_OP_FTRUNCATE, options)
     if (slot === null) return this.engine.later(() => this.ftruncate(file, length, options), options)
@@ -314,8 +314,8 @@ export class FileOperations extends Operations {
     flags = 0,
     options?: OperationOptions,
   ): Promise<number> {
-    checkTarget(input)
-    checkTarget(output)
+    checkTarget(input, 'splice')
+    checkTarget(output, 'splice')
     checkPosition(inputPosition)
     checkPosition(outputPosition)
     checkWord('length', length)
@@ -344,8 +344,8 @@ export class FileOperations extends Operations {
     flags = 0,
     options?: OperationOptions,
   ): Promise<number> {
-    checkTarget(input)
-    checkTarget(output)
+    checkTarget(input, 'tee')
+    checkTarget(output, 'tee')
     checkWord('length', length)
     checkWord('flags', flags)
     const slot = this.engine.begin(IORING_OP_TEE, options)

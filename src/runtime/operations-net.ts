@@ -131,7 +131,7 @@ export class NetOperations extends PathOperations {
     address: SocketAddress,
     options?: OperationOptions,
   ): Promise<unknown> {
-    checkTarget(file)
+    checkTarget(file, opcode === IORING_OP_BIND ? 'bind' : 'connect')
     const bytes = encodeSockaddr(address)
     const slot = this.engine.begin(opcode, options)
     if (slot === null)
@@ -149,7 +149,7 @@ export class NetOperations extends PathOperations {
 
   /** Makes a socket accept connections. @kernel 6.11 · IORING_OP_LISTEN @man io_uring_prep_listen(3), listen(2) */
   async listen(file: FileTarget, backlog: number, options?: OperationOptions): Promise<void> {
-    checkTarget(file)
+    checkTarget(file, 'listen')
     checkWord('backlog', backlog)
     const slot = this.engine.begin(IORING_OP_LISTEN, options)
     if (slot === null) return this.engine.later(() => this.listen(file, backlog, options), options)
@@ -170,7 +170,7 @@ export class NetOperations extends PathOperations {
    */
   accept(file: FileTarget, options?: AcceptOptions): Promise<number> {
     try {
-      checkTarget(file)
+      checkTarget(file, 'accept')
       const flags = options?.flags ?? 0
       checkWord('flags', flags)
       const slot = this.engine.begin(IORING_OP_ACCEPT, options)
@@ -195,7 +195,7 @@ export class NetOperations extends PathOperations {
    * @man io_uring_prep_multishot_accept(3)
    */
   acceptMultishot(file: FileTarget, options?: MultishotOptions & { flags?: number }): Multishot<number> {
-    checkTarget(file)
+    checkTarget(file, 'accept')
     const flags = options?.flags ?? 0
     checkWord('flags', flags)
     const kind: MultishotKind<number> = {
@@ -226,7 +226,7 @@ export class NetOperations extends PathOperations {
    */
   send(file: FileTarget, buffer: ArrayBufferView, options?: MessageOptions): Promise<number> {
     try {
-      checkTarget(file)
+      checkTarget(file, 'send')
       checkView(buffer)
       const offset = options?.offset ?? 0
       const length = checkRange(buffer, offset, options?.length)
@@ -252,7 +252,7 @@ export class NetOperations extends PathOperations {
    */
   recv(file: FileTarget, buffer: ArrayBufferView, options?: MessageOptions): Promise<number> {
     try {
-      checkTarget(file)
+      checkTarget(file, 'recv')
       checkView(buffer)
       const offset = options?.offset ?? 0
       const length = checkRange(buffer, offset, options?.length)
@@ -282,7 +282,7 @@ export class NetOperations extends PathOperations {
     group: BufferGroup,
     options?: MultishotOptions & { flags?: number },
   ): Multishot<Chunk> {
-    checkTarget(file)
+    checkTarget(file, 'recv')
     const flags = options?.flags ?? 0
     checkWord('flags', flags)
     const kind: MultishotKind<Chunk> = {
@@ -313,7 +313,7 @@ export class NetOperations extends PathOperations {
     message: OutgoingMessage,
     options?: OperationOptions & { flags?: number },
   ): Promise<number> {
-    checkTarget(file)
+    checkTarget(file, 'sendmsg')
     const flags = options?.flags ?? 0
     checkWord('flags', flags)
     if (!Array.isArray(message?.buffers))
@@ -349,7 +349,7 @@ export class NetOperations extends PathOperations {
     message: IncomingMessage,
     options?: OperationOptions & { flags?: number },
   ): Promise<ReceivedMessage> {
-    checkTarget(file)
+    checkTarget(file, 'recvmsg')
     const flags = options?.flags ?? 0
     checkWord('flags', flags)
     if (!Array.isArray(message?.buffers))
@@ -417,7 +417,7 @@ export class NetOperations extends PathOperations {
    * @man io_uring_prep_shutdown(3), shutdown(2)
    */
   async shutdown(file: FileTarget, how: number, options?: OperationOptions): Promise<void> {
-    checkTarget(file)
+    checkTarget(file, 'shutdown')
     checkWord('how', how)
     const slot = this.engine.begin(IORING_OP_SHUTDOWN, options)
     if (slot === null) return this.engine.later(() => this.shutdown(file, how, options), options)

@@ -4,7 +4,14 @@
 import { fileURLToPath } from 'node:url'
 import { SQE } from '../ring/sqe.ts'
 import { IOSQE_FIXED_FILE } from '../sys/abi.ts'
-import { argumentTypeError, argumentValueError, bufferDetachedError, rangeError } from '../sys/error.ts'
+import { EBADF } from '../sys/errno.ts'
+import {
+  argumentTypeError,
+  argumentValueError,
+  bufferDetachedError,
+  errnoError,
+  rangeError,
+} from '../sys/error.ts'
 import { writeU64 } from '../sys/memory.ts'
 import type { Engine } from './engine.ts'
 import { CopyPool, Scratch } from './memory-pool.ts'
@@ -19,7 +26,7 @@ const INT32_MAX = 0x7fffffff
 const MAX_RW_COUNT = 0x7ffff000
 
 /** Checks a file before anything is claimed. */
-export function checkTarget(file: unknown): asserts file is FileTarget {
+export function checkTarget(file: unknown, syscall?: string): asserts file is FileTarget {
   if (typeof file === 'number') {
     if (!(Number.isInteger(file) && file >= 0 && file <= INT32_MAX)) {
       throw Number.isInteger(file)
@@ -28,6 +35,7 @@ export function checkTarget(file: unknown): asserts file is FileTarget {
     }
     return
   }
+  if (file instanceof Resource && file.fd < 0 && syscall !== undefined) throw errnoError(-EBADF, syscall)
   if (!(file instanceof Resource) && !(file instanceof FixedFile)) {
     throw argumentTypeError('fd', 'of type number or an instance of Resource or FixedFile', file)
   }
@@ -50,11 +58,20 @@ export function checkView(view: unknown, name = 'buffer'): asserts view is Array
     throw argumentTypeError(name, 'an instance of Buffer, TypedArray or DataView', view)
 }
 
+/** Node 20 has no `detached` property; making a view of a detached buffer throws everywhere. */
+function isDetached(view: ArrayBufferView): boolean {
+  try {
+    new Uint8Array(view.buffer)
+    return false
+  } catch {
+    return true
+  }
+}
+
 /** Checks an offset and a length within a view, and returns the length; undefined means up to the end. */
 export function checkRange(view: ArrayBufferView, offset: unknown, length: unknown): number {
   const available = view.byteLength
-  if (available === 0 && (view.buffer as { detached?: boolean }).detached === true)
-    throw bufferDetachedError()
+  if (available === 0 && isDetached(view)) throw bufferDetachedError()
   if (typeof offset !== 'number') throw argumentTypeError('offset', 'of type number', offset)
   if (!(Number.isInteger(offset) && offset >= 0 && offset <= available)) {
     throw rangeError('offset', `>= 0 && <= ${available}`, offset)

@@ -2,6 +2,7 @@
 // Flow: the program, fs, net → this (and the operations it inherits) → engine.ts.
 
 import { Ring, type RingOptions } from '../ring/ring.ts'
+import { IORING_SETUP_COOP_TASKRUN, IORING_SETUP_IOPOLL, IORING_SETUP_SQPOLL } from '../sys/abi.ts'
 import { CTL } from '../sys/driver.ts'
 import {
   argumentTypeError,
@@ -75,8 +76,10 @@ function defaults(options: UringOptions): RingOptions {
     ...ring,
     entries,
   }
-  const taskrun = options.sqpoll === true || options.coopTaskrun === true || options.deferTaskrun === false
-  if (!taskrun && !options.iopoll) {
+  const other = IORING_SETUP_SQPOLL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_IOPOLL
+  const asked =
+    options.sqpoll || options.coopTaskrun || options.iopoll || ((options.flags ?? 0) & other) !== 0
+  if (!asked && options.deferTaskrun !== false) {
     chosen.singleIssuer = true
     chosen.deferTaskrun = true
     chosen.taskrunFlag = true
