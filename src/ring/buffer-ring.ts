@@ -78,8 +78,7 @@ export class BufferRing {
     this.#used = new Uint32Array(entries)
     this.#available = 0
     // Held before the kernel hears of it, so that no way out leaves it with memory that may go.
-    const held = ring.driver.hold(ring.handle, memory)
-    if (held < 0) throw errnoError(held, 'hold')
+    ring.hold(memory)
     const flags = incremental ? abi.IOU_PBUF_RING_INC : 0
     ring.registerBufRing({ group, entries, address: this.address - headerBytes, flags })
     for (let bid = 0; bid < entries; bid++) this.add(bid)

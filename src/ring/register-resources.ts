@@ -48,6 +48,16 @@ export abstract class Resources {
     return argument === null ? core.register(opcode, 0, count) : core.registerView(opcode, argument, count)
   }
 
+  /**
+   * Keeps memory for as long as the kernel may use it on behalf of this ring: a mapping of `driver.map` even beyond the
+   * death of the thread, other memory as long as the ring is open.
+   */
+  hold(memory: ArrayBuffer): void {
+    const core = this.#core
+    core.assertOpen()
+    if (core.driver.hold(core.handle, memory) < 0) core.forGood.push(memory)
+  }
+
   // — Buffers —
 
   /**

@@ -262,9 +262,7 @@ export abstract class Registration extends Resources {
     struct[2] = waitArgs ? abi.IORING_MEM_REGION_REG_WAIT_ARG : 0
     core.keep(region)
     check(this.register(abi.IORING_REGISTER_MEM_REGION, struct, 1), 'MEM_REGION', '6.13')
-    const held = core.driver.hold(core.handle, memory)
-    // Memory that is not a mapping of ours is kept by reference.
-    if (held < 0) core.forGood.push(memory)
+    this.hold(memory)
   }
 
   // — Structs that are handed on as they are: pointers in them are the caller's to keep valid —

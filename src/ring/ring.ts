@@ -371,11 +371,12 @@ export class Ring extends Completion {
     if (!cancel && !core.closed) this.#assertIdle()
     core.closed = true
     core.sq.discard(core.sqpoll)
-    const left = core.quiesce({ cancel, limitMs: cancel ? timeoutMs : 0, onCqe })
+    const limitMs = cancel ? timeoutMs : 0
+    const left = core.quiesce({ cancel, limitMs, onCqe })
     const result = left === 0 ? core.detach() : 0
     if (left > 0 || result < 0) {
       throw stateError(
-        `cannot close the ring yet: the kernel still has ${left} operations after ${timeoutMs} ms; call close({ cancel: true }) again`,
+        `cannot close the ring yet: the kernel still has ${left} operations after ${limitMs} ms; call close({ cancel: true }) again`,
       )
     }
     this.#isReleased = true
@@ -386,9 +387,9 @@ export class Ring extends Completion {
 
   #assertIdle(): void {
     const core = this.#core
-    if (core.outstanding() > 0) this.#settle()
+    if (core.outstanding() > 0 || core.sq.unconsumed > 0) this.#settle()
     const inKernel = Math.max(core.outstanding(), 0)
-    const queued = core.sqpoll ? core.sq.unpublished : core.sq.ready
+    const queued = core.sq.ready
     if (inKernel + queued > 0) {
       throw stateError(
         `cannot close the ring: ${inKernel} operations are in the kernel and ${queued} SQEs are queued; ` +
@@ -397,12 +398,12 @@ export class Ring extends Completion {
     }
   }
 
-  /** Operations that are done may only wait for us to enter. */
+  /** What is done may only wait for us to enter; what the SQPOLL thread is about to take counts as taken. */
   #settle(): void {
     const core = this.#core
     const deadline = performance.now() + 100
     while (core.sqpoll && core.sq.unconsumed > 0 && performance.now() < deadline) {
-      core.enter(0, 0, abi.IORING_ENTER_SQ_WAKEUP)
+      if (core.enter(0, 0, abi.IORING_ENTER_SQ_WAKEUP) < 0) break
     }
     core.enter(0, 0, abi.IORING_ENTER_GETEVENTS)
   }
