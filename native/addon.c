@@ -3,44 +3,7 @@
 // TypeScript wrote, so one binary per CPU serves glibc and musl and every Node from 20 on. uv_* functions come from the
 // host process as weak symbols. Flow: src/sys/driver-napi.ts → this → kernel, Node-API, libuv.
 // Results are >= 0 or -errno. man io_uring_setup(2), io_uring_enter(2), io_uring_register(2)
-#include <node_api.h>
-
-typedef int32_t i32;
-typedef uint32_t u32;
-typedef int64_t i64;
-typedef uint64_t u64;
-
-// ---- system calls ----------------------------------------------------------------------------------------------
-static long sys6(long nr, long a, long b, long c, long d, long e, long f) {
-#if defined(__x86_64__)
-  long ret;
-  register long r10 __asm__("r10") = d;
-  register long r8 __asm__("r8") = e;
-  register long r9 __asm__("r9") = f;
-  __asm__ volatile("syscall" : "=a"(ret) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                   : "rcx", "r11", "memory");
-  return ret;
-#elif defined(__aarch64__)
-  register long x8 __asm__("x8") = nr;
-  register long x0 __asm__("x0") = a;
-  register long x1 __asm__("x1") = b;
-  register long x2 __asm__("x2") = c;
-  register long x3 __asm__("x3") = d;
-  register long x4 __asm__("x4") = e;
-  register long x5 __asm__("x5") = f;
-  __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
-  return x0;
-#else
-#error "ringcore supports x86-64 and arm64"
-#endif
-}
-#if defined(__x86_64__)
-enum { NR_read = 0, NR_write = 1, NR_close = 3, NR_mmap = 9, NR_munmap = 11, NR_madvise = 28, NR_nanosleep = 35, NR_eventfd2 = 290 };
-#else
-enum { NR_read = 63, NR_write = 64, NR_close = 57, NR_mmap = 222, NR_munmap = 215, NR_madvise = 233, NR_nanosleep = 101, NR_eventfd2 = 19 };
-#endif
-enum { NR_enter = 426, NR_register = 427 };
-enum { EINTR_ = 4, EAGAIN_ = 11, ENOMEM_ = 12, EBUSY_ = 16, EINVAL_ = 22, ENOSYS_ = 38, ETIME_ = 62 };
+#include "host.h"
 
 // The few io_uring values the drain, the loop and the teardown need; test/10.abi holds them against sys/abi.ts.
 enum { SETUP_IOPOLL = 1, SETUP_SQPOLL = 2 };
@@ -55,35 +18,6 @@ enum { C_SQ_TAIL, C_ACTIVE, C_REFS, C_LIVE, C_MORE_SEEN, C_WAIT, C_ENTERS, C_ROU
 enum { WAIT_RING = 1, WAIT_EPOLL = 2 };
 #define FOREIGN 0x80000000u
 #define LOOP_POLL 0x40000000u
-
-void *memset(void *to, int value, size_t n) {
-  for (char *p = to; n--;) *p++ = (char)value;
-  return to;
-}
-void *memcpy(void *restrict to, const void *restrict from, size_t n) {
-  char *p = to;
-  for (const char *q = from; n--;) *p++ = *q++;
-  return to;
-}
-static void *new_pages(size_t bytes) {
-  long p = sys6(NR_mmap, 0, (long)bytes, 3, 0x22, -1, 0);
-  return p < 0 && p > -4096 ? NULL : (void *)p;
-}
-static void nap(long ns) { long t[2] = {0, ns}; sys6(NR_nanosleep, (long)t, 0, 0, 0, 0, 0); }
-
-// ---- libuv, as the host process has it ---------------------------------------------------------------------------
-typedef void uv_handle;
-typedef struct uv_loop_s uv_loop;
-enum { UV_CHECK = 2, UV_IDLE = 6, UV_POLL = 8, HANDLE_BYTES = 512, HANDLES = 3 };
-#define WEAK __attribute__((weak, visibility("default")))
-WEAK int uv_check_init(uv_loop *, uv_handle *), uv_check_start(uv_handle *, void (*)(uv_handle *));
-WEAK int uv_idle_init(uv_loop *, uv_handle *), uv_idle_start(uv_handle *, void (*)(uv_handle *)), uv_idle_stop(uv_handle *);
-WEAK int uv_poll_init(uv_loop *, uv_handle *, int), uv_poll_start(uv_handle *, int, void (*)(uv_handle *, int, int));
-WEAK int uv_backend_fd(const uv_loop *), uv_backend_timeout(const uv_loop *);
-WEAK size_t uv_handle_size(int);
-WEAK void *uv_handle_get_data(const uv_handle *);
-WEAK void uv_handle_set_data(uv_handle *, void *), uv_update_time(uv_loop *);
-WEAK void uv_ref(uv_handle *), uv_unref(uv_handle *), uv_close(uv_handle *, void (*)(uv_handle *));
 
 // ---- mappings: pages live while JavaScript or a ring holds them ------------------------------------------------
 struct thread;
@@ -115,17 +49,14 @@ static void drop_map(struct map *map) {
   struct map **at = &map->thread->maps;
   while (*at != map) at = &(*at)->next;
   *at = map->next;
-  sys6(NR_munmap, (long)map->address, (long)map->bytes, 0, 0, 0, 0);
-  sys6(NR_munmap, (long)map, sizeof *map, 0, 0, 0, 0);
+  free_pages(map->address, map->bytes);
+  free_pages(map, sizeof *map);
 }
-static void on_collected(napi_env env, void *data, void *hint) {
-  (void)env, (void)data;
-  drop_map(hint);
-}
+static void on_collected(napi_env env, void *data, void *map) { (void)env, (void)data, drop_map(map); }
 // Zero pages in the old one's place: stale views read zeros, and the kernel's own pages are let go at once.
 static long replace_map(struct map *map) {
   long p = sys6(NR_mmap, (long)map->address, (long)map->bytes, 3, 0x32, -1, 0);
-  return p < 0 && p > -4096 ? p : 0;
+  return failed(p) ? p : 0;
 }
 
 // ---- the queues ------------------------------------------------------------------------------------------------
@@ -180,9 +111,7 @@ static u32 drain(struct ring *r, char *to) {
 static uv_handle *check_of(struct ring *r) { return r->handles[0]; }
 static uv_handle *idle_of(struct ring *r) { return r->handles[1]; }
 static uv_handle *poll_of(struct ring *r) { return r->handles[2]; }
-
 static void on_idle(uv_handle *h) { (void)h; }
-
 static void reference(struct ring *r) {
   bool want = r->control[C_REFS] > 0 && r->control[C_LIVE] > 0;
   if (want == r->referenced) return;
@@ -210,23 +139,19 @@ static bool vote(struct ring *r, i32 by) {
   set_mode(r, in_ring);
   return true;
 }
+// Hands a batch, or a fatal -errno, to JavaScript; false when the ring or the thread is ending.
 static bool call_js(struct ring *r, i32 count) {
   napi_handle_scope scope;
-  napi_value global, fn, arg;
+  napi_value global, fn, arg, error;
   if (napi_open_handle_scope(r->env, &scope) != napi_ok) return false;
-  bool ok = napi_get_global(r->env, &global) == napi_ok && napi_get_reference_value(r->env, r->on_batch, &fn) == napi_ok &&
-            napi_create_int32(r->env, count, &arg) == napi_ok;
-  if (ok) {
-    napi_status status = napi_make_callback(r->env, NULL, global, fn, 1, &arg, NULL);
-    if (status == napi_pending_exception) {
-      napi_value error;
-      ok = napi_get_and_clear_last_exception(r->env, &error) == napi_ok && napi_fatal_exception(r->env, error) == napi_ok;
-    } else {
-      ok = status == napi_ok;
-    }
-  }
+  napi_get_global(r->env, &global);
+  napi_get_reference_value(r->env, r->on_batch, &fn);
+  napi_create_int32(r->env, count, &arg);
+  napi_status status = napi_make_callback(r->env, NULL, global, fn, 1, &arg, NULL);
+  if (status == napi_pending_exception && napi_get_and_clear_last_exception(r->env, &error) == napi_ok)
+    status = napi_fatal_exception(r->env, error);
   napi_close_handle_scope(r->env, scope);
-  return ok && !r->closed;
+  return status == napi_ok && !r->closed;
 }
 // These lose nothing: the SQEs stay queued and go down with the next round or the next turn of the loop.
 static bool transient(long rc) { return rc == -EINTR_ || rc == -EAGAIN_ || rc == -EBUSY_ || rc == -ENOMEM_; }
@@ -259,8 +184,8 @@ static bool arm_poll(struct ring *r) {
   r->control[C_SQ_TAIL] = (i32)(tail + 1);
   return r->poll_armed = true;
 }
-// Sleeps in the ring as long as libuv would sleep in epoll. Returns CQEs to settle.
-static u32 wait_in_ring(struct ring *r) {
+// Sleeps in the ring as long as libuv would sleep in epoll. Returns CQEs to settle, or a fatal -errno.
+static i32 wait_in_ring(struct ring *r) {
   uv_idle_stop(idle_of(r));
   uv_update_time(r->loop);
   int timeout = uv_backend_timeout(r->loop);
@@ -269,8 +194,9 @@ static u32 wait_in_ring(struct ring *r) {
   u32 pending = publish(r);
   r->control[C_RING_WAITS]++;
   r->libuv_ready = false;
-  enter(r, pending, 1, ENTER_GETEVENTS, timeout); // EINTR and ETIME: libuv gets its turn
-  return drain(r, r->batch);
+  long rc = enter(r, pending, 1, ENTER_GETEVENTS, timeout);
+  u32 count = drain(r, r->batch);
+  return count || rc >= 0 || rc == -ETIME_ || transient(rc) ? (i32)count : (i32)rc;
 }
 static void on_check(uv_handle *h) {
   struct ring *r = uv_handle_get_data(h);
@@ -287,10 +213,10 @@ static void on_check(uv_handle *h) {
   bool switched = woke && vote(r, 2);
   i32 settled = rounds(r, woke);
   if (settled >= 0 && control[C_MODE] && !settled && control[C_LIVE] && !publish(r)) {
-    u32 count = wait_in_ring(r);
+    i32 count = wait_in_ring(r);
     if (r->libuv_ready) control[C_LIBUV_WAKES]++;
-    switched = vote(r, count ? 1 : r->libuv_ready ? -2 : 0);
-    if (count && !call_js(r, (i32)count)) return;
+    switched = vote(r, count > 0 ? 1 : r->libuv_ready ? -2 : 0);
+    if (count && !call_js(r, count)) return;
     if (count || switched) settled = rounds(r, switched);
   }
   if (settled < 0) return;
@@ -316,7 +242,7 @@ static void on_event(uv_handle *h, int status, int events) {
 // ---- teardown: nothing is freed before the kernel has let go ---------------------------------------------------
 static void drop_ring(struct ring *r) {
   for (u32 i = 0; i < r->map_count; i++) drop_map(r->maps[i]);
-  sys6(NR_munmap, (long)r, RING_BYTES, 0, 0, 0, 0);
+  free_pages(r, RING_BYTES);
 }
 static void on_closed(uv_handle *h) {
   struct ring *r = uv_handle_get_data(h);
@@ -334,9 +260,9 @@ static void release(struct ring *r) {
   if (r->looping) {
     if (r->on_batch) napi_delete_reference(r->env, r->on_batch);
     for (u32 i = 0; i < HANDLES; i++) uv_close(r->handles[i], on_closed);
-    sys6(NR_close, r->event_fd, 0, 0, 0, 0, 0);
+    close_fd(r->event_fd);
   }
-  sys6(NR_close, r->fd, 0, 0, 0, 0, 0);
+  close_fd(r->fd);
   if (r->looping) return; // its record and its mappings go when libuv has let go of the handles
   napi_remove_async_cleanup_hook(r->hook);
   drop_ring(r);
@@ -408,7 +334,7 @@ static i64 js_map(struct call *c) {
   i64 fd = integer(c, 0), bytes = integer(c, 1);
   if (bytes <= 0) return -EINVAL_;
   long at = sys6(NR_mmap, 0, (long)bytes, 3, fd < 0 ? 0x22 : 0x8001, fd < 0 ? -1 : (long)fd, (long)integer(c, 2));
-  if (at < 0 && at > -4096) return at;
+  if (failed(at)) return at;
   struct map *map = new_pages(sizeof *map);
   sys6(NR_madvise, at, (long)bytes, 10, 0, 0, 0); // DONTFORK: a forked child must never write our tails
   if (map && napi_create_external_arraybuffer(c->env, (void *)at, (size_t)bytes, on_collected, map, &c->result) == napi_ok) {
@@ -417,8 +343,8 @@ static i64 js_map(struct call *c) {
     return 0;
   }
   c->result = NULL;
-  sys6(NR_munmap, at, (long)bytes, 0, 0, 0, 0);
-  if (map) sys6(NR_munmap, (long)map, sizeof *map, 0, 0, 0, 0);
+  free_pages((void *)at, (size_t)bytes);
+  if (map) free_pages(map, sizeof *map);
   return -ENOMEM_;
 }
 static i64 js_unmap(struct call *c) {
@@ -520,7 +446,7 @@ static i64 js_loop_open(struct call *c) {
   long rc = sys6(NR_register, r->fd, REGISTER_EVENTFD, (long)&event_fd, 1, 0, 0);
   if (rc == 0 && uv_poll_init(r->loop, poll_of(r), event_fd) != 0) rc = -EINVAL_;
   if (rc < 0) {
-    sys6(NR_close, event_fd, 0, 0, 0, 0, 0);
+    close_fd(event_fd);
     return rc;
   }
   r->event_fd = event_fd, r->looping = true, r->open_handles = HANDLES, r->score = 10;
@@ -555,8 +481,7 @@ static napi_value trampoline(napi_env env, napi_callback_info info) {
   return c.result;
 }
 static void on_thread_gone(napi_env env, void *data, void *hint) {
-  (void)env, (void)hint;
-  sys6(NR_munmap, (long)data, sizeof(struct thread), 0, 0, 0, 0);
+  (void)env, (void)hint, free_pages(data, sizeof(struct thread));
 }
 NAPI_MODULE_INIT() {
   struct thread *thread = new_pages(sizeof *thread);
