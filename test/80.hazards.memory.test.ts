@@ -10,6 +10,7 @@ import { CTL } from '#src/sys/driver.js'
 import {
   DISTINCT_RINGS,
   guardAllocator,
+  isSoak,
   RINGS,
   randomizer,
   runProgram,
