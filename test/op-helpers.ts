@@ -41,6 +41,8 @@ export interface Memory {
 export class Rig {
   readonly ring: Ring
   readonly t: TestContext
+  /** The high word of every user_data here. */
+  readonly high = HIGH
   readonly #held: Uint8Array[] = []
   readonly #done = new Map<number, Done[]>()
   #nextId = 1
@@ -108,6 +110,13 @@ export class Rig {
     })
     this.ring.submit()
     return ids
+  }
+
+  /** Reserves a number for a CQE that no request of this ring makes: a message. */
+  expect(): number {
+    const id = this.#nextId++
+    this.#done.set(id, [])
+    return id
   }
 
   /** Waits for the next CQE of a request. */
