@@ -271,7 +271,7 @@ export class TcpStream implements Sink {
     this.#receivedBytes += bytes.length
     if (this.#receivedBytes < HIGH_WATER || this.#paused || this.#slot === null) return
     this.#paused = true
-    this.#ring.engine.cancel(this.#slot, this.#generation)
+    this.#ring.engine.cancels.slot(this.#slot, this.#generation)
   }
 
   #end(): void {

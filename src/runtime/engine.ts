@@ -2,21 +2,34 @@
 // Flow: operations-*, multishot, chain → this → ring (SQEs), driver loop (batches of CQEs) → slots → promises.
 // Nothing here knows a single opcode but ASYNC_CANCEL and LINK_TIMEOUT.
 
-import { prepCancel, prepCancelFd, prepLinkTimeout } from '../op/prep-control.ts'
+import { prepLinkTimeout } from '../op/prep-control.ts'
 import { opTable } from '../op/table.ts'
 import type { Ring } from '../ring/ring.ts'
 import { SQE, type Sqe } from '../ring/sqe.ts'
 import {
-  IORING_ASYNC_CANCEL_ALL,
-  IORING_ASYNC_CANCEL_ANY,
   IORING_CQE_F_MORE,
+  IOSQE_ASYNC,
+  IOSQE_IO_DRAIN,
   IOSQE_IO_HARDLINK,
   IOSQE_IO_LINK,
 } from '../sys/abi.ts'
 import { CTL, USER_DATA_FOREIGN, USER_DATA_INTERNAL } from '../sys/driver.ts'
-import { AbortError, bufferDetachedError, errnoError, ringClosedError, stateError } from '../sys/error.ts'
+import {
+  AbortError,
+  argumentTypeError,
+  argumentValueError,
+  bufferDetachedError,
+  errnoError,
+  rangeError,
+  ringClosedError,
+  stateError,
+} from '../sys/error.ts'
 import { closeFd } from '../sys/syscalls.ts'
+import { writeTimespecMs } from '../sys/timespec.ts'
+import { checkInteger } from '../sys/validate.ts'
+import { Backlog } from './backlog.ts'
 import { Addresses } from './buffers.ts'
+import { Cancels } from './cancels.ts'
 import { Arena, CopyPool, Scratch } from './memory-pool.ts'
 import { type Slot, Slots } from './slots.ts'
 
@@ -25,7 +38,6 @@ const ETIME = -62
 const EBADR = -53
 /** user_data of cancel requests: their CQE is of no interest. */
 const CANCEL_USER_DATA = USER_DATA_INTERNAL | 1
-const ASK_AGAIN_MS = 10
 
 /** What every operation takes. */
 export interface OperationOptions {
@@ -39,14 +51,6 @@ export interface OperationOptions {
   sqeFlags?: number | undefined
   /** Credentials to use, as registered with `registerPersonality`. */
   personality?: number | undefined
-}
-
-interface Waiting {
-  start: () => Promise<unknown>
-  /** Slots it takes. */
-  slots: number
-  resolve: (value: unknown) => void
-  reject: (error: Error) => void
 }
 
 /** The slot whose promise is being made: one executor serves all promises, so none allocates a closure. */
@@ -73,14 +77,13 @@ export class Engine {
   /** The slots begun in the chain that is being written. */
   readonly #chain: Slot[] = []
   #state: 'open' | 'closing' | 'closed' = 'open'
-  #waiting: Waiting[] = []
-  #resuming = false
+  readonly #backlog = new Backlog()
+  #retry: NodeJS.Timeout | undefined
+  readonly cancels = new Cancels(() => this.#internal())
   #referenced = true
   #cursor = 0
   #count = 0
   #drained: (() => void) | null = null
-  #wanted: (() => boolean)[] = []
-  #asking: NodeJS.Timeout | undefined
   #closed: Promise<void> | null = null
 
   constructor(ring: Ring, slotsMax: number, register: (memory: Uint8Array) => number) {
@@ -101,7 +104,7 @@ export class Engine {
 
   /** Operations that wait for a free slot. */
   get queued(): number {
-    return this.#waiting.length
+    return this.#backlog.length
   }
 
   // ---- beginning an operation
@@ -112,10 +115,11 @@ export class Engine {
    */
   begin(opcode: number, options: OperationOptions | undefined): Slot | null {
     if (this.#state !== 'open') throw ringClosedError()
-    const signal = options?.signal
-    if (signal?.aborted === true) throw new AbortError(signal.reason)
-    if (this.#waiting.length !== 0 && !this.#resuming && this.linking === 0) return null
+    if (options !== undefined) checkOptions(options)
+    if (this.#backlog.length !== 0 && !this.#backlog.resuming && this.linking === 0) return null
     const entries = options?.timeout === undefined ? 1 : 2
+    if (entries > this.ring.sqEntries)
+      throw stateError('Cannot use a timeout: it takes two entries, and the ring has one')
     if (!this.#room(entries)) {
       if (this.linking !== 0) throw stateError('Cannot add the step: the chain is longer than its `entries`')
       return null
@@ -155,7 +159,7 @@ export class Engine {
     if (signal !== undefined) {
       const { generation } = slot
       slot.signal = signal
-      slot.onAbort = () => this.cancel(slot, generation)
+      slot.onAbort = () => this.cancels.slot(slot, generation)
       signal.addEventListener('abort', slot.onAbort, { once: true })
     }
     if (timeout !== undefined) this.#deadline(slot, timeout)
@@ -163,17 +167,12 @@ export class Engine {
 
   /** Writes the LINK_TIMEOUT into the entry behind an operation's. */
   #deadline(slot: Slot, timeoutMs: number): void {
-    slot.deadline = true
-    const at = this.scratch.offset(slot.index) + Scratch.BYTES - 16
-    const { words } = this.scratch
-    const seconds = Math.floor(timeoutMs / 1000)
-    words[at / 4] = seconds
-    words[at / 4 + 1] = Math.floor(seconds / 4294967296)
-    words[at / 4 + 2] = Math.round((timeoutMs - seconds * 1000) * 1e6)
-    words[at / 4 + 3] = 0
+    slot.expires = performance.now() + timeoutMs - 1
+    const at = Scratch.BYTES - 16
+    writeTimespecMs(this.scratch.words, (this.scratch.offset(slot.index) + at) / 4, timeoutMs)
     slot.sqeFlags |= IOSQE_IO_LINK
     const sqe = this.ring.getSqe()!
-    prepLinkTimeout(sqe, this.scratch.address(slot.index) + Scratch.BYTES - 16, 0)
+    prepLinkTimeout(sqe, this.scratch.address(slot.index) + at, 0)
     if (this.linking !== 0) sqe.addFlags(this.linking)
     slot.deadlineSqe = sqe
     sqe.words[SQE.USER_DATA] = CANCEL_USER_DATA
@@ -194,40 +193,24 @@ export class Engine {
 
   /** Queues an operation until `slots` are free; the first to wait is the first to start. */
   later<T>(start: () => Promise<T>, options?: OperationOptions, slots = 1): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      const waiting: Waiting = { start, slots, resolve: resolve as (value: unknown) => void, reject }
-      this.#waiting.push(waiting)
-      const signal = options?.signal
-      if (signal === undefined) return
-      const onAbort = () => {
-        const at = this.#waiting.indexOf(waiting)
-        if (at < 0) return
-        this.#waiting.splice(at, 1)
-        reject(new AbortError(signal.reason))
-      }
-      signal.addEventListener('abort', onAbort, { once: true })
-      const { start: begin } = waiting
-      waiting.start = () => {
-        signal.removeEventListener('abort', onAbort)
-        return begin()
-      }
-    })
+    const promise = this.#backlog.add(start, slots, options?.signal)
+    // With slots free it is the submission queue that is full, and maybe no CQE will come to resume us.
+    if (this.slots.available >= slots) this.#retry ??= setTimeout(() => this.#resume(), 1)
+    return promise
   }
 
   #resume(): void {
-    this.#resuming = true
-    let started = 0
-    for (const waiting of this.#waiting) {
-      if (this.slots.available < waiting.slots || !this.#room(waiting.slots * 2)) break
-      started++
-      waiting.start().then(waiting.resolve, waiting.reject)
-    }
-    this.#waiting.splice(0, started)
-    this.#resuming = false
+    this.#retry = undefined
+    const most = this.ring.sqEntries
+    // An operation with a timeout takes two entries.
+    this.#backlog.resume((slots) => this.slots.available >= slots && this.#room(Math.min(slots * 2, most)))
+    if (this.#backlog.length !== 0 && this.slots.available > 0)
+      this.#retry ??= setTimeout(() => this.#resume(), 1)
   }
 
   /** Submits what is queued now instead of at the end of the turn. Returns how many SQEs the kernel took, or -errno. */
   flush(): number {
+    if (this.linking !== 0) throw stateError('Cannot flush while a chain is being written')
     return this.ring.flush()
   }
 
@@ -248,52 +231,9 @@ export class Engine {
     closeFd(this.ring.driver, fd)
   }
 
-  // One request is not enough: a cancel that meets an operation between two states answers -EALREADY or -ENOENT and is lost, and
-  // a hard-linked step may begin after everything was cancelled. So what is wanted is asked for again until it has happened.
-
-  /** Asks the kernel to cancel the operation of a slot; its final CQE says what became of it. */
-  cancel(slot: Slot, generation: number): void {
-    this.#want(() => {
-      if (slot.generation !== generation) return false
-      const sqe = this.#internal()
-      if (sqe === null) return true
-      prepCancel(sqe, 0, 0)
-      sqe.words[SQE.ADDR] = slot.index
-      sqe.words[SQE.ADDR + 1] = generation
-      return true
-    })
-  }
-
-  /** Asks the kernel to cancel every operation on a descriptor, as long as `users` says that there are some. */
-  cancelFd(fd: number, users: () => number): void {
-    this.#want(() => {
-      if (users() === 0) return false
-      const sqe = this.#internal()
-      if (sqe !== null) prepCancelFd(sqe, fd, IORING_ASYNC_CANCEL_ALL)
-      return true
-    })
-  }
-
-  #cancelAll(): void {
-    const sqe = this.#internal()
-    if (sqe !== null) prepCancel(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL)
-  }
-
-  /** Calls `ask` now and every few milliseconds until it returns false. */
-  #want(ask: () => boolean): void {
-    if (this.#state === 'closed' || !ask()) return
-    this.#wanted.push(ask)
-    this.#asking ??= setInterval(() => {
-      this.#wanted = this.#wanted.filter((wanted) => this.#state !== 'closed' && wanted())
-      if (this.#wanted.length > 0) return
-      clearInterval(this.#asking)
-      this.#asking = undefined
-    }, ASK_AGAIN_MS).unref()
-  }
-
   /** An SQE that no slot waits for; null inside a chain, which it would tear, and when the queue is full. */
   #internal(): Sqe | null {
-    if (this.linking !== 0 || !this.#room(1)) return null
+    if (this.#state === 'closed' || this.linking !== 0 || !this.#room(1)) return null
     const sqe = this.ring.getSqe()!
     sqe.words[SQE.USER_DATA] = CANCEL_USER_DATA
     if (this.control[CTL.ACTIVE] === 0) this.ring.driver.loopActivate(this.ring.handle)
@@ -314,7 +254,7 @@ export class Engine {
     this.#count = count
     this.#cursor = 0
     this.#settleBatch()
-    if (this.#waiting.length !== 0) this.#resume()
+    if (this.#backlog.length !== 0) this.#resume()
     if (this.control[CTL.LIVE] === 0 && this.#drained !== null) {
       const drained = this.#drained
       this.#drained = null
@@ -400,7 +340,8 @@ export class Engine {
       if (this.#state !== 'open') return ringClosedError()
     }
     const { syscall } = opTable[slot.opcode]!
-    const timedOut = res === ETIME || (slot.deadline && res === ECANCELED)
+    const timedOut =
+      res === ETIME || (res === ECANCELED && slot.expires > 0 && performance.now() >= slot.expires)
     return errnoError(timedOut ? -110 : res, syscall, slot.details ?? undefined)
   }
 
@@ -444,37 +385,33 @@ export class Engine {
 
   /** Ends the ring: see `Uring.close`. */
   close(): Promise<void> {
+    if (this.linking !== 0)
+      return Promise.reject(stateError('Cannot close the ring while a chain is being written'))
     this.#closed ??= this.#close()
     return this.#closed
   }
 
   async #close(): Promise<void> {
     const { driver, handle } = this.ring
-    const waiting = this.#waiting
-    this.#waiting = []
     this.#state = 'closing'
-    for (const { reject } of waiting) reject(ringClosedError())
+    this.#backlog.rejectAll(ringClosedError())
     if (this.control[CTL.LIVE]! > 0) {
       this.control[CTL.REFS]!++
       this.flush()
-      this.#want(() => {
-        if (this.control[CTL.LIVE] === 0) return false
-        this.#cancelAll()
-        return true
-      })
+      this.cancels.all(() => this.control[CTL.LIVE]! > 0)
       await new Promise<void>((resolve) => {
         this.#drained = resolve
       })
       this.control[CTL.REFS]!--
     }
-    this.#cancelAll()
+    this.cancels.allOnce()
     // What is left has no slot: the loop's own poll and cancel requests, all of which end at once.
     for (let turns = 0; driver.inKernel(handle) > 0; turns++) {
       if (driver.turn(handle, 0, 0) <= 0 && turns > 10) await new Promise((resolve) => setTimeout(resolve, 1))
-      if (turns % 100 === 99) this.#cancelAll()
+      if (turns % 100 === 99) this.cancels.allOnce()
     }
     this.#state = 'closed'
-    clearInterval(this.#asking)
+    this.cancels.stop()
     // Nothing is in the kernel; a cancel request that found nothing to do may still be queued.
     this.ring.close({ cancel: true })
   }
@@ -486,7 +423,7 @@ export class Engine {
   #fail(error: Error): void {
     if (this.#state !== 'open') return
     this.#state = 'closed'
-    for (const { reject } of this.#waiting.splice(0)) reject(error)
+    this.#backlog.rejectAll(error)
     for (const slot of this.slots) {
       slot.reject?.(error)
       slot.sink?.onCqe(ECANCELED, 0, true)
@@ -503,7 +440,7 @@ export class Engine {
    * @returns false when there is no room now
    */
   linked(entries: number, write: () => boolean): boolean {
-    if (this.#waiting.length !== 0 && !this.#resuming) return false
+    if (this.#backlog.length !== 0 && !this.#backlog.resuming) return false
     if (this.slots.available < entries || !this.#room(entries * 2)) return false
     const tail = this.control[CTL.SQ_TAIL]!
     this.linking = IOSQE_IO_LINK
@@ -538,6 +475,30 @@ export class Engine {
   }
 }
 
+/** Checks what every operation takes, before anything is claimed. */
+function checkOptions(options: OperationOptions): void {
+  const { signal, timeout, sqeFlags, personality } = options
+  if (signal !== undefined) {
+    if (typeof signal !== 'object' || signal === null || !('aborted' in signal)) {
+      throw argumentTypeError('options.signal', 'an instance of AbortSignal', signal)
+    }
+    if (signal.aborted) throw new AbortError(signal.reason)
+  }
+  if (
+    timeout !== undefined &&
+    !(typeof timeout === 'number' && timeout >= 0 && timeout <= Number.MAX_SAFE_INTEGER)
+  ) {
+    if (typeof timeout !== 'number') throw argumentTypeError('options.timeout', 'of type number', timeout)
+    throw rangeError('options.timeout', `>= 0 && <= ${Number.MAX_SAFE_INTEGER}`, timeout)
+  }
+  if (sqeFlags !== undefined && (sqeFlags & ~SQE_FLAGS) !== 0) {
+    throw argumentValueError('options.sqeFlags', sqeFlags, 'may hold IOSQE_ASYNC and IOSQE_IO_DRAIN')
+  }
+  if (personality !== undefined) checkInteger('options.personality', personality, 0, 65535)
+}
+
+/** Links are made by chain(), buffers are selected by groups, and a skipped CQE would never free its slot. */
+const SQE_FLAGS = IOSQE_ASYNC | IOSQE_IO_DRAIN
 const LINK_BITS = (IOSQE_IO_LINK | IOSQE_IO_HARDLINK) << 8
 
 /** Callbacks must not stop the batch: what they throw becomes an uncaught exception after it. */

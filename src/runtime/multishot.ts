@@ -3,6 +3,7 @@
 // The request ends with the first CQE without F_MORE, also after success: then it is armed again while someone listens.
 
 import { AbortError, errnoError, ringClosedError } from '../sys/error.ts'
+import { checkInteger } from '../sys/validate.ts'
 import type { Engine } from './engine.ts'
 import type { Sink, Slot } from './slots.ts'
 
@@ -51,7 +52,9 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
   constructor(engine: Engine, kind: MultishotKind<T>, options: MultishotOptions = {}) {
     this.#engine = engine
     this.#kind = kind
-    this.#capacity = options.capacity ?? 256
+    const { capacity = 256 } = options
+    checkInteger('options.capacity', capacity, 1)
+    this.#capacity = capacity
     this.#signal = options.signal
     if (engine.closed) throw ringClosedError()
     if (options.signal?.aborted === true) throw new AbortError(options.signal.reason)
@@ -83,7 +86,7 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
   }
 
   #cancel(): void {
-    if (this.#slot !== null) this.#engine.cancel(this.#slot, this.#generation)
+    if (this.#slot !== null) this.#engine.cancels.slot(this.#slot, this.#generation)
   }
 
   onCqe(res: number, flags: number, final: boolean): void {

@@ -41,6 +41,7 @@ import {
   checkWord,
   type FileTarget,
   Operations,
+  optionalWord,
 } from './operations.ts'
 import { FixedFile } from './resource.ts'
 import type { Slot } from './slots.ts'
@@ -78,11 +79,12 @@ export class FileOperations extends Operations {
       checkPosition(position)
       const offset = options?.offset ?? 0
       const length = checkRange(buffer, offset, options?.length)
+      const rwFlags = optionalWord('options.rwFlags', options?.rwFlags)
       const address = this.engine.addresses.of(buffer)
       const slot = this.engine.begin(IORING_OP_READ, options)
       if (slot === null) return this.engine.later(() => this.read(file, buffer, options), options)
       prepRead(slot.sqe, -1, this.lend(slot, buffer, address, length, offset), length, position)
-      if (options?.rwFlags !== undefined) slot.sqe.words[SQE.OP_FLAGS] = options.rwFlags
+      if (rwFlags !== 0) slot.sqe.words[SQE.OP_FLAGS] = rwFlags
       this.aim(slot, file)
       return this.engine.promise(slot)
     } catch (error) {
@@ -108,11 +110,12 @@ export class FileOperations extends Operations {
       checkPosition(position)
       const offset = options?.offset ?? 0
       const length = checkRange(buffer, offset, options?.length)
+      const rwFlags = optionalWord('options.rwFlags', options?.rwFlags)
       const address = this.engine.addresses.of(buffer)
       const slot = this.engine.begin(IORING_OP_WRITE, options)
       if (slot === null) return this.engine.later(() => this.write(file, buffer, options), options)
       prepWrite(slot.sqe, -1, this.source(slot, buffer, address, length, offset), length, position)
-      if (options?.rwFlags !== undefined) slot.sqe.words[SQE.OP_FLAGS] = options.rwFlags
+      if (rwFlags !== 0) slot.sqe.words[SQE.OP_FLAGS] = rwFlags
       this.aim(slot, file)
       return this.engine.promise(slot)
     } catch (error) {
@@ -203,13 +206,14 @@ export class FileOperations extends Operations {
       if (buffers.length > IOV_MAX) throw rangeError('buffers.length', `<= ${IOV_MAX}`, buffers.length)
       const position = options?.position ?? -1
       checkPosition(position)
+      const rwFlags = optionalWord('options.rwFlags', options?.rwFlags)
       const iovecs = this.iovecs(buffers)
       const slot = this.engine.begin(opcode, options)
       if (slot === null)
         return this.engine.later(() => this.#vectored(opcode, file, buffers, options), options)
       slot.held = [iovecs.bytes, ...buffers]
       const prep = opcode === IORING_OP_READV ? prepReadv2 : prepWritev2
-      prep(slot.sqe, -1, iovecs.address, buffers.length, position, options?.rwFlags ?? 0)
+      prep(slot.sqe, -1, iovecs.address, buffers.length, position, rwFlags)
       this.aim(slot, file)
       return this.engine.promise(slot)
     } catch (error) {

@@ -17,6 +17,7 @@ import {
   prepSocket,
   prepSocketDirect,
 } from '../op/prep-net.ts'
+import { SQE } from '../ring/sqe.ts'
 import {
   IORING_OP_ACCEPT,
   IORING_OP_BIND,
@@ -35,7 +36,15 @@ import { decodeSockaddr, encodeSockaddr, type SocketAddress } from '../sys/socka
 import type { BufferGroup, Chunk } from './buffer-group.ts'
 import type { OperationOptions } from './engine.ts'
 import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
-import { checkRange, checkTarget, checkView, checkWord, type FileTarget } from './operations.ts'
+import {
+  checkRange,
+  checkSlot,
+  checkTarget,
+  checkView,
+  checkWord,
+  type FileTarget,
+  optionalWord,
+} from './operations.ts'
 import { PathOperations } from './operations-path.ts'
 import type { FixedFile } from './resource.ts'
 
@@ -103,6 +112,7 @@ export class NetOperations extends PathOperations {
     checkWord('domain', domain)
     checkWord('type', type)
     checkWord('protocol', protocol)
+    checkSlot(options?.slot)
     const slot = this.engine.begin(IORING_OP_SOCKET, options)
     if (slot === null) return this.engine.later(() => this.socket(domain, type, protocol, options), options)
     if (options?.slot !== undefined) prepSocketDirect(slot.sqe, domain, type, protocol, options.slot.index, 0)
@@ -173,6 +183,7 @@ export class NetOperations extends PathOperations {
       checkTarget(file, 'accept')
       const flags = options?.flags ?? 0
       checkWord('flags', flags)
+      checkSlot(options?.slot)
       const slot = this.engine.begin(IORING_OP_ACCEPT, options)
       if (slot === null) return this.engine.later(() => this.accept(file, options), options)
       if (options?.slot !== undefined) prepAcceptDirect(slot.sqe, -1, 0, 0, flags, options.slot.index)
@@ -230,12 +241,13 @@ export class NetOperations extends PathOperations {
       checkView(buffer)
       const offset = options?.offset ?? 0
       const length = checkRange(buffer, offset, options?.length)
+      const flags = optionalWord('options.flags', options?.flags)
+      const ioprio = optionalWord('options.ioprio', options?.ioprio, 65535)
       const address = this.engine.addresses.of(buffer)
       const slot = this.engine.begin(IORING_OP_SEND, options)
       if (slot === null) return this.engine.later(() => this.send(file, buffer, options), options)
-      const flags = (options?.flags ?? 0) | MSG_NOSIGNAL
-      prepSend(slot.sqe, -1, this.source(slot, buffer, address, length, offset), length, flags)
-      if (options?.ioprio !== undefined) slot.sqe.words[0]! |= options.ioprio << 16
+      prepSend(slot.sqe, -1, this.source(slot, buffer, address, length, offset), length, flags | MSG_NOSIGNAL)
+      if (ioprio !== 0) slot.sqe.words[SQE.OPCODE]! |= ioprio << 16
       this.aim(slot, file)
       return this.engine.promise(slot)
     } catch (error) {
@@ -256,11 +268,13 @@ export class NetOperations extends PathOperations {
       checkView(buffer)
       const offset = options?.offset ?? 0
       const length = checkRange(buffer, offset, options?.length)
+      const flags = optionalWord('options.flags', options?.flags)
+      const ioprio = optionalWord('options.ioprio', options?.ioprio, 65535)
       const address = this.engine.addresses.of(buffer)
       const slot = this.engine.begin(IORING_OP_RECV, options)
       if (slot === null) return this.engine.later(() => this.recv(file, buffer, options), options)
-      prepRecv(slot.sqe, -1, this.lend(slot, buffer, address, length, offset), length, options?.flags ?? 0)
-      if (options?.ioprio !== undefined) slot.sqe.words[0]! |= options.ioprio << 16
+      prepRecv(slot.sqe, -1, this.lend(slot, buffer, address, length, offset), length, flags)
+      if (ioprio !== 0) slot.sqe.words[SQE.OPCODE]! |= ioprio << 16
       this.aim(slot, file)
       return this.engine.promise(slot)
     } catch (error) {
@@ -319,19 +333,22 @@ export class NetOperations extends PathOperations {
     if (!Array.isArray(message?.buffers))
       throw argumentTypeError('message.buffers', 'an instance of Array', message?.buffers)
     const iovecs = this.iovecs(message.buffers)
+    const { control } = message
+    if (control !== undefined) checkView(control, 'message.control')
+    const controlAddress =
+      control === undefined || control.byteLength === 0 ? 0 : this.engine.addresses.of(control)
     const name = message.address === undefined ? undefined : encodeSockaddr(message.address)
     const slot = this.engine.begin(IORING_OP_SENDMSG, options)
     if (slot === null) return this.engine.later(() => this.sendmsg(file, message, options), options)
-    slot.held = [iovecs.bytes, ...message.buffers, message.control]
+    slot.held = [iovecs.bytes, ...message.buffers, control]
     if (name !== undefined)
       this.engine.scratch.bytes.set(name, this.engine.scratch.offset(slot.index) + MSGHDR_BYTES)
-    const control = message.control
     this.#msghdr(
       slot.index,
       name?.length ?? 0,
       iovecs.address,
       message.buffers.length,
-      control === undefined ? 0 : this.engine.addresses.of(control),
+      controlAddress,
       control?.byteLength ?? 0,
     )
     prepSendmsg(slot.sqe, -1, this.engine.scratch.address(slot.index), flags | MSG_NOSIGNAL)
@@ -355,7 +372,7 @@ export class NetOperations extends PathOperations {
     if (!Array.isArray(message?.buffers))
       throw argumentTypeError('message.buffers', 'an instance of Array', message?.buffers)
     const iovecs = this.iovecs(message.buffers)
-    const control = new Uint8Array(message.controlLength ?? 0)
+    const control = new Uint8Array(optionalWord('message.controlLength', message.controlLength, 65536))
     const controlAddress = control.length === 0 ? 0 : this.engine.ring.driver.addressOf(control)
     const slot = this.engine.begin(IORING_OP_RECVMSG, options)
     if (slot === null) return this.engine.later(() => this.recvmsg(file, message, options), options)

@@ -28,7 +28,16 @@ import { argumentValueError } from '../sys/error.ts'
 import { decodeStatx, type Statx } from '../sys/statx.ts'
 import type { OperationOptions } from './engine.ts'
 import { Scratch } from './memory-pool.ts'
-import { checkPath, checkTarget, checkWord, type FileTarget, type PathLike } from './operations.ts'
+import {
+  checkDirfd,
+  checkPath,
+  checkSlot,
+  checkTarget,
+  checkWord,
+  type FileTarget,
+  optionalWord,
+  type PathLike,
+} from './operations.ts'
 import { FileOperations } from './operations-file.ts'
 import { FixedFile, type Resource } from './resource.ts'
 import type { Slot } from './slots.ts'
@@ -112,6 +121,8 @@ export class PathOperations extends FileOperations {
       const bits = openFlags(flags)
       const mode = options?.mode ?? 0o666
       checkWord('mode', mode)
+      checkDirfd(options?.dirfd)
+      checkSlot(options?.slot)
       const slot = this.engine.begin(IORING_OP_OPENAT, options)
       if (slot === null) return this.engine.later(() => this.openat(path, flags, options), options)
       slot.details = { path: text(name) }
@@ -138,6 +149,9 @@ export class PathOperations extends FileOperations {
     const bits = openFlags(flags)
     const mode = options?.mode ?? ((bits & O_CREAT) !== 0 ? 0o666 : 0)
     checkWord('mode', mode)
+    checkDirfd(options?.dirfd)
+    checkSlot(options?.slot)
+    const resolve = optionalWord('options.resolve', options?.resolve)
     const slot = this.engine.begin(IORING_OP_OPENAT2, options)
     if (slot === null) return this.engine.later(() => this.openat2(path, flags, options), options)
     slot.details = { path: text(name) }
@@ -145,7 +159,7 @@ export class PathOperations extends FileOperations {
     // struct open_how: flags, mode, resolve; the path follows it in the scratch block.
     this.pokeU64(slot, 0, direct === undefined ? bits | O_CLOEXEC : bits)
     this.pokeU64(slot, 8, mode)
-    this.pokeU64(slot, 16, options?.resolve ?? 0)
+    this.pokeU64(slot, 16, resolve)
     const how = this.engine.scratch.address(slot.index)
     const address = this.path(slot, name, 24, Scratch.BYTES - 40)
     const dirfd = options?.dirfd ?? AT_FDCWD
@@ -202,7 +216,7 @@ export class PathOperations extends FileOperations {
     const fd = file.surrender()
     if (fd < 0) return
     if (file.users > 0) {
-      this.engine.cancelFd(fd, () => file.users)
+      this.engine.cancels.fd(fd, () => file.users)
       await file.unused()
     }
     // A closed ring takes no more requests, but the descriptor is still ours to close.
@@ -224,6 +238,7 @@ export class PathOperations extends FileOperations {
     checkWord('mask', mask)
     checkWord('flags', flags)
     if (name.length === 0) flags |= AT_EMPTY_PATH
+    checkDirfd(options?.dirfd)
     const slot = this.engine.begin(IORING_OP_STATX, options)
     if (slot === null) return this.engine.later(() => this.statx(path, options), options)
     slot.details = { path: text(name) }
@@ -247,6 +262,7 @@ export class PathOperations extends FileOperations {
     const name = checkPath(path)
     const flags = options?.flags ?? 0
     checkWord('flags', flags)
+    checkDirfd(options?.dirfd)
     const slot = this.engine.begin(IORING_OP_UNLINKAT, options)
     if (slot === null) return this.engine.later(() => this.unlinkat(path, options), options)
     slot.details = { path: text(name) }
@@ -269,6 +285,8 @@ export class PathOperations extends FileOperations {
     const next = checkPath(to, 'to')
     const flags = options?.flags ?? 0
     checkWord('flags', flags)
+    checkDirfd(options?.dirfd)
+    checkDirfd(options?.toDirfd, 'options.toDirfd')
     const slot = this.engine.begin(IORING_OP_RENAMEAT, options)
     if (slot === null) return this.engine.later(() => this.renameat(from, to, options), options)
     slot.details = { path: text(old), dest: text(next) }
@@ -284,6 +302,7 @@ export class PathOperations extends FileOperations {
     const name = checkPath(path)
     const mode = options?.mode ?? 0o777
     checkWord('mode', mode)
+    checkDirfd(options?.dirfd)
     const slot = this.engine.begin(IORING_OP_MKDIRAT, options)
     if (slot === null) return this.engine.later(() => this.mkdirat(path, options), options)
     slot.details = { path: text(name) }

@@ -4,6 +4,7 @@
 import { fileURLToPath } from 'node:url'
 import { SQE } from '../ring/sqe.ts'
 import { IOSQE_FIXED_FILE } from '../sys/abi.ts'
+import { AT_FDCWD } from '../sys/constants.ts'
 import { EBADF } from '../sys/errno.ts'
 import {
   argumentTypeError,
@@ -13,6 +14,8 @@ import {
   rangeError,
 } from '../sys/error.ts'
 import { writeU64 } from '../sys/memory.ts'
+import { writeTimespecMs } from '../sys/timespec.ts'
+import { checkInteger } from '../sys/validate.ts'
 import type { Engine } from './engine.ts'
 import { CopyPool, Scratch } from './memory-pool.ts'
 import { FixedFile, Resource } from './resource.ts'
@@ -106,6 +109,24 @@ export function checkWord(name: string, value: unknown): asserts value is number
     throw rangeError(name, '>= 0 && <= 4294967295', value)
 }
 
+/** Checks the directory that a relative path starts from. */
+export function checkDirfd(dirfd: unknown, name = 'options.dirfd'): void {
+  if (dirfd !== undefined && dirfd !== AT_FDCWD) checkInteger(name, dirfd, 0, INT32_MAX)
+}
+
+/** Checks an optional word of flags; undefined is 0. */
+export function optionalWord(name: string, value: unknown, max = 0xffffffff): number {
+  if (value === undefined) return 0
+  checkInteger(name, value, 0, max)
+  return value
+}
+
+/** Checks the direct descriptor to open, accept or make a socket into. */
+export function checkSlot(slot: unknown): asserts slot is FixedFile | undefined {
+  if (slot !== undefined && !(slot instanceof FixedFile))
+    throw argumentTypeError('options.slot', 'an instance of FixedFile', slot)
+}
+
 export class Operations {
   /** The machinery below; for tests, tools and the curious. */
   readonly engine: Engine
@@ -180,10 +201,7 @@ export class Operations {
   /** Writes a timespec of `ms` milliseconds into the slot's scratch block and returns its address. */
   protected timespec(slot: Slot, ms: number, at = 0): number {
     const { scratch } = this.engine
-    const word = (scratch.offset(slot.index) + at) / 4
-    const seconds = Math.floor(ms / 1000)
-    writeU64(scratch.words, word, seconds)
-    writeU64(scratch.words, word + 2, Math.round((ms - seconds * 1000) * 1e6))
+    writeTimespecMs(scratch.words, (scratch.offset(slot.index) + at) / 4, ms)
     return scratch.address(slot.index) + at
   }
 

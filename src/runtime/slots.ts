@@ -37,8 +37,8 @@ export class Slot {
   details: ErrorDetails | null = null
   signal: AbortSignal | null = null
   onAbort: (() => void) | null = null
-  /** Whether a LINK_TIMEOUT stands behind this operation. */
-  deadline = false
+  /** performance.now() when the LINK_TIMEOUT behind this operation runs out; 0 without one. */
+  expires = 0
   deadlineSqe: Sqe | null = null
   /** IOSQE_* flags and credentials that `commit` adds when the entry is written. */
   sqeFlags = 0
@@ -97,7 +97,7 @@ export class Slots {
     slot.details = null
     slot.resource = null
     slot.other = null
-    slot.deadline = false
+    slot.expires = 0
     slot.deadlineSqe = null
     slot.sqeFlags = 0
     slot.personality = 0

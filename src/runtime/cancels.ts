@@ -1,0 +1,76 @@
+// Cancelling, until it has happened.
+// Flow: engine.ts → this → op/prep-control.ts. man io_uring_cancelation(7)
+// One request is not enough: a cancel that meets an operation between two states answers -EALREADY or -ENOENT and is lost, and a
+// hard-linked step may begin after everything was cancelled. So what is wanted is asked for again until it is so.
+
+import { prepCancel, prepCancelFd } from '../op/prep-control.ts'
+import { SQE, type Sqe } from '../ring/sqe.ts'
+import { IORING_ASYNC_CANCEL_ALL, IORING_ASYNC_CANCEL_ANY } from '../sys/abi.ts'
+import type { Slot } from './slots.ts'
+
+const ASK_AGAIN_MS = 10
+
+export class Cancels {
+  readonly #entry: () => Sqe | null
+  #wanted: (() => boolean)[] = []
+  #timer: NodeJS.Timeout | undefined
+
+  /** @param entry an SQE whose CQE is of no interest, or null when there is none now */
+  constructor(entry: () => Sqe | null) {
+    this.#entry = entry
+  }
+
+  /** Cancels the operation of a slot; its final CQE says what became of it. */
+  slot(slot: Slot, generation: number): void {
+    this.#want(() => {
+      if (slot.generation !== generation) return false
+      const sqe = this.#entry()
+      if (sqe === null) return true
+      prepCancel(sqe, 0, 0)
+      sqe.words[SQE.ADDR] = slot.index
+      sqe.words[SQE.ADDR + 1] = generation
+      return true
+    })
+  }
+
+  /** Cancels every operation on a descriptor, as long as `users` says that there are some. */
+  fd(fd: number, users: () => number): void {
+    this.#want(() => {
+      if (users() === 0) return false
+      const sqe = this.#entry()
+      if (sqe !== null) prepCancelFd(sqe, fd, IORING_ASYNC_CANCEL_ALL)
+      return true
+    })
+  }
+
+  /** Cancels everything, as long as `live` says that there is something. */
+  all(live: () => boolean): void {
+    this.#want(() => {
+      if (!live()) return false
+      this.allOnce()
+      return true
+    })
+  }
+
+  /** Asks once to cancel everything. */
+  allOnce(): void {
+    const sqe = this.#entry()
+    if (sqe !== null) prepCancel(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL)
+  }
+
+  /** Calls `ask` now, and every few milliseconds until it returns false. */
+  #want(ask: () => boolean): void {
+    if (!ask()) return
+    this.#wanted.push(ask)
+    this.#timer ??= setInterval(() => {
+      this.#wanted = this.#wanted.filter((wanted) => wanted())
+      if (this.#wanted.length === 0) this.stop()
+    }, ASK_AGAIN_MS).unref()
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+    this.#wanted = []
+  }
+}
