@@ -10,7 +10,9 @@ import { oracle } from './helpers.js'
 import { forEachRingKind, takeCqes } from './ring-kinds.js'
 
 function nop(ring: Ring, userData: number): Sqe {
-  const sqe = ring.getSqe()
+  let sqe = ring.getSqe()
+  // The SQPOLL thread posts CQEs before it gives the SQEs' slots back.
+  if (sqe === null && ring.setupFlags & sys.IORING_SETUP_SQPOLL && ring.sqringWait() > 0) sqe = ring.getSqe()
   assert.ok(sqe, 'the SQ is full')
   prepNop(sqe)
   sqe.setUserData(userData)
@@ -93,14 +95,14 @@ forEachRingKind('a full SQ gives null, and room after submit', {}, (_t, ring) =>
   )
 })
 
-forEachRingKind('a CQ of 16 takes 80 NOPs: overflow loses nothing and keeps the order', {}, (t, ring) => {
-  if (ring.setupFlags & sys.IORING_SETUP_SQPOLL) {
-    return t.skip('the SQPOLL thread stops at a full CQ, which is another test')
-  }
+forEachRingKind('a CQ of 16 takes 80 NOPs: overflow loses nothing and keeps the order', {}, (_t, ring) => {
   for (let i = 0; i < 80; ) {
     while (i < 80 && ring.sqSpaceLeft() > 0) nop(ring, i++)
     ring.submit()
+    ring.sqringWait()
   }
+  const deadline = performance.now() + 2000
+  while (ring.sqReady() > 0 && performance.now() < deadline) ring.submit()
   assert.equal(ring.inKernel, 80)
   if (ring.setupFlags & sys.IORING_SETUP_DEFER_TASKRUN) ring.getEvents()
   assert.equal(ring.cqReady(), 16)

@@ -152,10 +152,11 @@ function tryRegisterOp({ driver, fd }: Probing, name: string, opcode: number): b
 
 /** Tries every register operation with an argument that does nothing. */
 export function tryRegisterOps(driver: Driver): Record<string, boolean> {
-  const flags = abi.IORING_SETUP_SINGLE_ISSUER | abi.IORING_SETUP_DEFER_TASKRUN
+  const { IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_CQE32 } = abi
+  const flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQE32
   const tryAll = (probing: Probing) =>
     Object.fromEntries(REGISTER_OPS.map(([name, opcode]) => [name, tryRegisterOp(probing, name, opcode)]))
-  // RESIZE_RINGS wants a DEFER_TASKRUN ring before it looks further.
+  // RESIZE_RINGS and ZCRX_IFQ want such a ring before they look further.
   let result = withProbingRing(driver, flags, tryAll)
   if (typeof result === 'number') result = withProbingRing(driver, 0, tryAll)
   return typeof result === 'number' ? {} : result
@@ -234,7 +235,7 @@ export function probe(driver: Driver = openDriver()): ProbeReport {
       ]),
     ),
     features,
-    limits: readSystemFacts(),
+    limits: readSystemFacts(driver),
     source: answer === undefined ? 'tried' : 'query',
     missing: missingForRuntime(driver),
   }
@@ -268,16 +269,19 @@ function enterFlags(
 function findObstacle(driver: Driver): Obstacle | undefined {
   const disabled = driver.name === 'napi' ? disabledByEnvironment() : undefined
   if (disabled !== undefined) return disabled
+  const facts = (): SystemFacts => readSystemFacts(driver)
   const result = withProbingRing(driver, 0, ({ fd }) => {
     // A filter may let setup through and refuse the other two.
     const entered = driver.enter(fd, 0, 0, abi.IORING_ENTER_GETEVENTS, 0, 0)
-    if (entered < 0) return explainObstacle('io_uring_enter', entered)
+    if (entered < 0) return explainObstacle('io_uring_enter', entered, facts())
     const bytes = new Uint8Array(16 + 256 * 8)
     const probed = driver.register(fd, abi.IORING_REGISTER_PROBE, driver.addressOf(bytes), 256)
     // Before 5.6 there is no PROBE: that is no obstacle to a ring.
-    return probed < 0 && probed !== -EINVAL ? explainObstacle('io_uring_register', probed) : undefined
+    return probed < 0 && probed !== -EINVAL
+      ? explainObstacle('io_uring_register', probed, facts())
+      : undefined
   })
-  return typeof result === 'number' ? explainObstacle('io_uring_setup', result) : result
+  return typeof result === 'number' ? explainObstacle('io_uring_setup', result, facts()) : result
 }
 
 const known = new Map<string, Availability>()

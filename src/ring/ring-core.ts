@@ -234,7 +234,8 @@ export class RingCore {
       }
       this.#discardCqes(batch, options.onCqe)
       const left = this.inKernel()
-      if (left < 0) this.control[CTL.MORE_SEEN]! -= left
+      // The SQPOLL thread moves the head after it posted CQEs: only with nothing under way is less than none a fact.
+      if (left < 0 && unconsumed === 0) this.control[CTL.MORE_SEEN]! -= left
       if (left <= 0 && (unconsumed === 0 || stuck)) return 0
       if (turn > 0 && performance.now() - started >= options.limitMs) return Math.max(left, 1)
       if (options.cancel) this.#syncCancelAll()

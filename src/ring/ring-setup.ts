@@ -94,7 +94,7 @@ function setup(driver: Driver, request: SetupRequest): Created {
   let result = setupOnce(driver, first)
   if (result === -EINVAL && mayDropSqarray) result = setupOnce(driver, request)
   if (typeof result !== 'number') return result
-  if (result !== -EINVAL) throw obstacleError('io_uring_setup', result)
+  if (result !== -EINVAL) throw obstacleError(driver, 'io_uring_setup', result)
   const unknown = unknownSetupFlags(driver, flags)
   if (unknown.length > 0) {
     const names = unknown.map((flag) => flag.name).join(', ')

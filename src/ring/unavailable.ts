@@ -7,7 +7,8 @@ import * as abi from '../sys/abi.ts'
 import type { Driver } from '../sys/driver.ts'
 import { EINVAL, errnoName } from '../sys/errno.ts'
 import { type CodedError, errnoError, ringUnavailableError } from '../sys/error.ts'
-import { closeFd } from '../sys/syscalls.ts'
+import { readU64 } from '../sys/memory.ts'
+import { closeFd, syscallNumber } from '../sys/syscalls.ts'
 import { encodeParams, PARAMS, SETUP_FLAGS } from './params.ts'
 
 /** What stands in the way of a ring. */
@@ -44,22 +45,31 @@ export interface SystemFacts {
   nofile: number | 'unlimited' | null
 }
 
-function limitOf(limits: string | undefined, name: string): number | 'unlimited' | null {
-  const match = limits?.match(new RegExp(`^${name}\\s+(\\S+)`, 'm'))
-  if (!match) return null
-  return match[1] === 'unlimited' ? 'unlimited' : Number(match[1])
+const RLIMIT_NOFILE = 7
+const RLIMIT_MEMLOCK = 8
+
+/** A soft limit; asked by system call, since /proc can't be read when no file can be opened. */
+function limitOf(driver: Driver | undefined, resource: number, name: string): number | 'unlimited' | null {
+  if (driver === undefined) {
+    const value = readProc('/proc/self/limits')?.match(new RegExp(`^${name}\\s+(\\S+)`, 'm'))?.[1]
+    if (value === undefined) return null
+    return value === 'unlimited' ? value : Number(value)
+  }
+  const limits = new Int32Array(4)
+  const result = driver.syscall(syscallNumber('prlimit64'), 0, resource, 0, driver.addressOf(limits))
+  if (result < 0) return null
+  return limits[0] === -1 && limits[1] === -1 ? 'unlimited' : readU64(limits, 0)
 }
 
-/** Reads what /proc says; fresh on each call. */
-export function readSystemFacts(): SystemFacts {
+/** Reads what /proc and the limits say; fresh on each call. Works without a driver too. */
+export function readSystemFacts(driver?: Driver): SystemFacts {
   const number = (text: string | undefined): number | null => (text === undefined ? null : Number(text))
-  const limits = readProc('/proc/self/limits')
   return {
     ioUringDisabled: number(readProc('/proc/sys/kernel/io_uring_disabled')),
     ioUringGroup: number(readProc('/proc/sys/kernel/io_uring_group')),
     seccomp: number(readProc('/proc/self/status')?.match(/^Seccomp:\s+(\d+)/m)?.[1]),
-    memlock: limitOf(limits, 'Max locked memory'),
-    nofile: limitOf(limits, 'Max open files'),
+    memlock: limitOf(driver, RLIMIT_MEMLOCK, 'Max locked memory'),
+    nofile: limitOf(driver, RLIMIT_NOFILE, 'Max open files'),
   }
 }
 
@@ -152,8 +162,9 @@ export function unavailableError(obstacle: Obstacle, cause?: Error): CodedError 
 }
 
 /** Makes the error of a failed system call, with its obstacle. */
-export function obstacleError(call: RingSyscall, result: number): CodedError {
-  return unavailableError(explainObstacle(call, result), errnoError(result, call))
+export function obstacleError(driver: Driver, call: RingSyscall, result: number): CodedError {
+  const obstacle = explainObstacle(call, result, readSystemFacts(driver))
+  return unavailableError(obstacle, errnoError(result, call))
 }
 
 /** The switch for users who want no ring: RINGCORE_DISABLE=1 in the environment. */
