@@ -117,16 +117,19 @@ export class Engine {
     if (this.#state !== 'open') throw ringClosedError()
     if (options !== undefined) checkOptions(options)
     if (this.#backlog.length !== 0 && !this.#backlog.resuming && this.linking === 0) return null
-    const entries = options?.timeout === undefined ? 1 : 2
-    if (entries > this.ring.sqEntries)
+    const timed = options?.timeout !== undefined
+    if (timed && this.ring.sqEntries < 2) {
       throw stateError('Cannot use a timeout: it takes two entries, and the ring has one')
-    if (!this.#room(entries)) {
-      if (this.linking !== 0) throw stateError('Cannot add the step: the chain is longer than its `entries`')
-      return null
     }
     const slot = this.slots.take()
     if (slot === null) return null
-    const sqe = this.ring.getSqe()!
+    // With a timeout, the entry behind must be free too.
+    const sqe = timed && !this.#room(2) ? null : this.#entry()
+    if (sqe === null) {
+      this.slots.release(slot)
+      if (this.linking !== 0) throw stateError('Cannot add the step: the chain is longer than its `entries`')
+      return null
+    }
     slot.sqe = sqe
     slot.opcode = opcode
     sqe.words[SQE.USER_DATA] = slot.index
@@ -142,12 +145,22 @@ export class Engine {
     return slot
   }
 
+  /** Claims an SQE, submitting what is queued when there is none; null when the kernel takes no more now. */
+  #entry(): Sqe | null {
+    return this.ring.getSqe() ?? (this.#room(1) ? this.ring.getSqe() : null)
+  }
+
   /** Whether `entries` SQEs fit; submits what is queued to make room, except inside a chain. */
   #room(entries: number): boolean {
     const ring = this.ring
     if (ring.sqSpaceLeft() >= entries) return true
     if (this.linking !== 0) return false
-    ring.flush()
+    try {
+      ring.flush()
+    } catch (error) {
+      this.#fail(error as Error)
+      return false
+    }
     return ring.sqSpaceLeft() >= entries
   }
 
@@ -193,6 +206,7 @@ export class Engine {
 
   /** Queues an operation until `slots` are free; the first to wait is the first to start. */
   later<T>(start: () => Promise<T>, options?: OperationOptions, slots = 1): Promise<T> {
+    if (this.#state !== 'open') return Promise.reject(ringClosedError())
     const promise = this.#backlog.add(start, slots, options?.signal)
     // With slots free it is the submission queue that is full, and maybe no CQE will come to resume us.
     if (this.slots.available >= slots) this.#retry ??= setTimeout(() => this.#resume(), 1)
