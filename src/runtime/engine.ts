@@ -489,13 +489,18 @@ export class Engine {
   }
 }
 
+/** Checks for an AbortSignal, of this realm or another. */
+export function checkSignal(signal: unknown): asserts signal is AbortSignal {
+  const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>
+  if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function')
+    throw argumentTypeError('options.signal', 'an instance of AbortSignal', signal)
+}
+
 /** Checks what every operation takes, before anything is claimed. */
 function checkOptions(options: OperationOptions): void {
   const { signal, timeout, sqeFlags, personality } = options
   if (signal !== undefined) {
-    if (typeof signal !== 'object' || signal === null || !('aborted' in signal)) {
-      throw argumentTypeError('options.signal', 'an instance of AbortSignal', signal)
-    }
+    checkSignal(signal)
     if (signal.aborted) throw new AbortError(signal.reason)
   }
   if (
