@@ -6,31 +6,16 @@ import { prepLinkTimeout } from '../op/prep-control.ts'
 import { opTable } from '../op/table.ts'
 import type { Ring } from '../ring/ring.ts'
 import { SQE, type Sqe } from '../ring/sqe.ts'
-import {
-  IORING_CQE_F_MORE,
-  IOSQE_ASYNC,
-  IOSQE_IO_DRAIN,
-  IOSQE_IO_HARDLINK,
-  IOSQE_IO_LINK,
-} from '../sys/abi.ts'
+import { IORING_CQE_F_MORE, IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from '../sys/abi.ts'
 import { CTL, USER_DATA_FOREIGN, USER_DATA_INTERNAL } from '../sys/driver.ts'
-import {
-  AbortError,
-  argumentTypeError,
-  argumentValueError,
-  bufferDetachedError,
-  errnoError,
-  rangeError,
-  ringClosedError,
-  stateError,
-} from '../sys/error.ts'
+import { AbortError, bufferDetachedError, errnoError, ringClosedError, stateError } from '../sys/error.ts'
 import { closeFd } from '../sys/syscalls.ts'
 import { writeTimespecMs } from '../sys/timespec.ts'
-import { checkInteger } from '../sys/validate.ts'
 import { Backlog } from './backlog.ts'
 import { Addresses } from './buffers.ts'
 import { Cancels } from './cancels.ts'
 import { Arena, CopyPool, Scratch } from './memory-pool.ts'
+import { checkOptions, type OperationOptions } from './options.ts'
 import { type Slot, Slots } from './slots.ts'
 
 const ECANCELED = -125
@@ -38,20 +23,6 @@ const ETIME = -62
 const EBADR = -53
 /** user_data of cancel requests: their CQE is of no interest. */
 const CANCEL_USER_DATA = USER_DATA_INTERNAL | 1
-
-/** What every operation takes. */
-export interface OperationOptions {
-  /** Asks the kernel to cancel; the promise settles when the kernel has let go. */
-  signal?: AbortSignal | undefined
-  /** Milliseconds after which the kernel cancels the operation; it then rejects with ETIMEDOUT. */
-  timeout?: number | undefined
-  /** false: this operation does not hold the process open. */
-  ref?: boolean | undefined
-  /** Further IOSQE_* flags, for example IOSQE_ASYNC. */
-  sqeFlags?: number | undefined
-  /** Credentials to use, as registered with `registerPersonality`. */
-  personality?: number | undefined
-}
 
 /** The slot whose promise is being made: one executor serves all promises, so none allocates a closure. */
 let making!: Slot
@@ -496,28 +467,6 @@ export function checkSignal(signal: unknown): asserts signal is AbortSignal {
     throw argumentTypeError('options.signal', 'an instance of AbortSignal', signal)
 }
 
-/** Checks what every operation takes, before anything is claimed. */
-function checkOptions(options: OperationOptions): void {
-  const { signal, timeout, sqeFlags, personality } = options
-  if (signal !== undefined) {
-    checkSignal(signal)
-    if (signal.aborted) throw new AbortError(signal.reason)
-  }
-  if (
-    timeout !== undefined &&
-    !(typeof timeout === 'number' && timeout >= 0 && timeout <= Number.MAX_SAFE_INTEGER)
-  ) {
-    if (typeof timeout !== 'number') throw argumentTypeError('options.timeout', 'of type number', timeout)
-    throw rangeError('options.timeout', `>= 0 && <= ${Number.MAX_SAFE_INTEGER}`, timeout)
-  }
-  if (sqeFlags !== undefined && (sqeFlags & ~SQE_FLAGS) !== 0) {
-    throw argumentValueError('options.sqeFlags', sqeFlags, 'may hold IOSQE_ASYNC and IOSQE_IO_DRAIN')
-  }
-  if (personality !== undefined) checkInteger('options.personality', personality, 0, 65535)
-}
-
-/** Links are made by chain(), buffers are selected by groups, and a skipped CQE would never free its slot. */
-const SQE_FLAGS = IOSQE_ASYNC | IOSQE_IO_DRAIN
 const LINK_BITS = (IOSQE_IO_LINK | IOSQE_IO_HARDLINK) << 8
 
 /** Callbacks must not stop the batch: what they throw becomes an uncaught exception after it. */

@@ -3,7 +3,6 @@
 
 export { type BufferGroup, type BufferGroupOptions, Chunk } from './buffer-group.ts'
 export { Chain, type ChainError, Step } from './chain.ts'
-export type { OperationOptions } from './engine.ts'
 export { defaultRing, init, run, spawn } from './executor.ts'
 export { Multishot, type MultishotOptions } from './multishot.ts'
 export type { FileTarget, PathLike } from './operations.ts'
@@ -16,5 +15,6 @@ export type {
   ReceivedMessage,
 } from './operations-net.ts'
 export type { AtOptions, Openat2Options, OpenOptions } from './operations-path.ts'
+export type { OperationOptions } from './options.ts'
 export { FixedFile, Resource } from './resource.ts'
 export { Uring, type UringOptions, type UringStats } from './uring.ts'

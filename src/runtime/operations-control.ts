@@ -10,10 +10,10 @@ import {
   IORING_TIMEOUT_MULTISHOT,
 } from '../sys/abi.ts'
 import { argumentTypeError, rangeError } from '../sys/error.ts'
-import type { OperationOptions } from './engine.ts'
 import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
 import { checkTarget, checkWord, type FileTarget } from './operations.ts'
 import { NetOperations } from './operations-net.ts'
+import type { OperationOptions } from './options.ts'
 
 const ETIME = -62
 

@@ -32,7 +32,6 @@ import {
   SPLICE_F_FD_IN_FIXED,
 } from '../sys/abi.ts'
 import { argumentTypeError, rangeError, stateError } from '../sys/error.ts'
-import type { OperationOptions } from './engine.ts'
 import {
   checkPosition,
   checkRange,
@@ -43,6 +42,7 @@ import {
   Operations,
   optionalWord,
 } from './operations.ts'
+import type { OperationOptions } from './options.ts'
 import { FixedFile } from './resource.ts'
 import type { Slot } from './slots.ts'
 

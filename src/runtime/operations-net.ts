@@ -34,7 +34,6 @@ import { MSG_NOSIGNAL, SOCK_CLOEXEC } from '../sys/constants.ts'
 import { argumentTypeError } from '../sys/error.ts'
 import { decodeSockaddr, encodeSockaddr, type SocketAddress } from '../sys/sockaddr.ts'
 import type { BufferGroup, Chunk } from './buffer-group.ts'
-import type { OperationOptions } from './engine.ts'
 import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
 import {
   checkRange,
@@ -46,6 +45,7 @@ import {
   optionalWord,
 } from './operations.ts'
 import { PathOperations } from './operations-path.ts'
+import type { OperationOptions } from './options.ts'
 import type { FixedFile } from './resource.ts'
 
 export interface MessageOptions extends OperationOptions {

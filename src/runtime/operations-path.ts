@@ -26,7 +26,6 @@ import {
 import { AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC, STATX_BASIC_STATS, STATX_BTIME } from '../sys/constants.ts'
 import { argumentValueError } from '../sys/error.ts'
 import { decodeStatx, type Statx } from '../sys/statx.ts'
-import type { OperationOptions } from './engine.ts'
 import { Scratch } from './memory-pool.ts'
 import {
   checkDirfd,
@@ -39,6 +38,7 @@ import {
   type PathLike,
 } from './operations.ts'
 import { FileOperations } from './operations-file.ts'
+import type { OperationOptions } from './options.ts'
 import { FixedFile, type Resource } from './resource.ts'
 import type { Slot } from './slots.ts'
 

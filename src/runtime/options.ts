@@ -1,0 +1,43 @@
+// What every operation takes besides its own arguments, and the check of it.
+// Flow: engine.ts → this.
+
+import { IOSQE_ASYNC, IOSQE_IO_DRAIN } from '../sys/abi.ts'
+import { AbortError, argumentTypeError, argumentValueError, rangeError } from '../sys/error.ts'
+import { checkInteger } from '../sys/validate.ts'
+
+/** Links are made by chain(), buffers are selected by groups, and a skipped CQE would never free its slot. */
+const SQE_FLAGS = IOSQE_ASYNC | IOSQE_IO_DRAIN
+
+/** What every operation takes. */
+export interface OperationOptions {
+  /** Asks the kernel to cancel; the promise settles when the kernel has let go. */
+  signal?: AbortSignal | undefined
+  /** Milliseconds after which the kernel cancels the operation; it then rejects with ETIMEDOUT. */
+  timeout?: number | undefined
+  /** false: this operation does not hold the process open. */
+  ref?: boolean | undefined
+  /** Further IOSQE_* flags, for example IOSQE_ASYNC. */
+  sqeFlags?: number | undefined
+  /** Credentials to use, as registered with `registerPersonality`. */
+  personality?: number | undefined
+}
+
+/** Checks what every operation takes, before anything is claimed. */
+export function checkOptions(options: OperationOptions): void {
+  const { signal, timeout, sqeFlags, personality } = options
+  if (signal !== undefined) {
+    checkSignal(signal)
+    if (signal.aborted) throw new AbortError(signal.reason)
+  }
+  if (
+    timeout !== undefined &&
+    !(typeof timeout === 'number' && timeout >= 0 && timeout <= Number.MAX_SAFE_INTEGER)
+  ) {
+    if (typeof timeout !== 'number') throw argumentTypeError('options.timeout', 'of type number', timeout)
+    throw rangeError('options.timeout', `>= 0 && <= ${Number.MAX_SAFE_INTEGER}`, timeout)
+  }
+  if (sqeFlags !== undefined && (sqeFlags & ~SQE_FLAGS) !== 0) {
+    throw argumentValueError('options.sqeFlags', sqeFlags, 'may hold IOSQE_ASYNC and IOSQE_IO_DRAIN')
+  }
+  if (personality !== undefined) checkInteger('options.personality', personality, 0, 65535)
+}
