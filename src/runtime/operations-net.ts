@@ -33,7 +33,7 @@ import {
 import { MSG_NOSIGNAL, SOCK_CLOEXEC } from '../sys/constants.ts'
 import { argumentTypeError } from '../sys/error.ts'
 import { decodeSockaddr, encodeSockaddr, type SocketAddress } from '../sys/sockaddr.ts'
-import type { BufferGroup, Chunk } from './buffer-group.ts'
+import { BufferGroup, type Chunk } from './buffer-group.ts'
 import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
 import {
   checkRange,
@@ -297,6 +297,8 @@ export class NetOperations extends PathOperations {
     options?: MultishotOptions & { flags?: number },
   ): Multishot<Chunk> {
     checkTarget(file, 'recv')
+    if (!(group instanceof BufferGroup))
+      throw argumentTypeError('group', 'an instance of BufferGroup', group)
     const flags = options?.flags ?? 0
     checkWord('flags', flags)
     const kind: MultishotKind<Chunk> = {
