@@ -135,6 +135,8 @@ function prepFutex(
 /**
  * Waits on a futex while it has `value`; another value completes with EAGAIN.
  *
+ * A cancel of it by user_data completes with 1, as of the other waiting requests of this file, where others give 0.
+ *
  * @param futexAddress Address of a 32-bit word
  * @param value The value it must have
  * @param mask Bits that must meet the waker's; 0xffffffff meets all, and more than 32 bits (so -1, too) is EINVAL
