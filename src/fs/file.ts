@@ -137,6 +137,10 @@ export class File {
     return this.#ring.fsync(this.#resource, options)
   }
 
+  /**
+   * Asks for the file's metadata.
+   * @throws EBADF when closed
+   */
   async stat(): Promise<Statx> {
     const dirfd = this.#resource.hold('fstat')
     try {
@@ -151,6 +155,7 @@ export class File {
     return this.#ring.closeFile(this.#resource)
   }
 
+  /** As `close`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }

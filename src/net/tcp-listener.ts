@@ -62,10 +62,12 @@ export class TcpListener {
     return this.#resource.fd
   }
 
+  /** The address it listens on; undefined once closed. */
   get address(): SocketAddress | undefined {
     return this.fd < 0 ? undefined : addressOf(this.#ring.ring.driver, this.fd, 'own')
   }
 
+  /** The port it listens on, also when the kernel chose it; 0 once closed. */
   get port(): number {
     const address = this.address
     return address !== undefined && 'port' in address ? address.port : 0
@@ -118,6 +120,7 @@ export class TcpListener {
     await this.#ring.closeFile(this.#resource)
   }
 
+  /** As `close`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }

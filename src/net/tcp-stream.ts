@@ -134,10 +134,12 @@ export class TcpStream implements Sink {
     return this.#resource.fd
   }
 
+  /** This side's address and port; undefined once closed. */
   get localAddress(): SocketAddress | undefined {
     return this.fd < 0 ? undefined : addressOf(this.#ring.ring.driver, this.fd, 'own')
   }
 
+  /** The peer's address and port; undefined once closed or when the connection is gone. */
   get remoteAddress(): SocketAddress | undefined {
     return this.fd < 0 ? undefined : addressOf(this.#ring.ring.driver, this.fd, 'peer')
   }
@@ -384,6 +386,7 @@ export class TcpStream implements Sink {
     if (!this.#ended && this.#readError === null) this.#end()
   }
 
+  /** As `close`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }

@@ -44,6 +44,7 @@ export class Chunk {
     group.give(this.#bid)
   }
 
+  /** As `release`, for `using`. */
   [Symbol.dispose](): void {
     this.release()
   }
@@ -92,6 +93,7 @@ export class BufferGroup {
     return new Chunk(this, bid, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
   }
 
+  /** Gives a buffer back to the kernel, and wakes a request that ran out of them. */
   give(bid: number): void {
     this.#lent--
     this.#ring.release(bid)

@@ -248,7 +248,12 @@ export class FileOperations extends Operations {
     await this.#go(slot, file)
   }
 
-  /** @kernel 5.2 · IORING_OP_SYNC_FILE_RANGE @man sync_file_range(2) */
+  /**
+   * Starts or awaits the write-back of a part of a file; metadata is left out, so it does not make data durable.
+   * @param flags SYNC_FILE_RANGE_* flags
+   * @kernel 5.2 · IORING_OP_SYNC_FILE_RANGE
+   * @man io_uring_prep_sync_file_range(3), sync_file_range(2)
+   */
   async syncFileRange(
     file: FileTarget,
     position: number,
@@ -291,7 +296,11 @@ export class FileOperations extends Operations {
     await this.#go(slot, file)
   }
 
-  /** @kernel 6.9 · IORING_OP_FTRUNCATE @man io_uring_prep_ftruncate(3), ftruncate(2) */
+  /**
+   * Cuts a file to `length` bytes, or lengthens it with zeros.
+   * @kernel 6.9 · IORING_OP_FTRUNCATE
+   * @man io_uring_prep_ftruncate(3), ftruncate(2)
+   */
   async ftruncate(file: FileTarget, length: number, options?: OperationOptions): Promise<void> {
     checkTarget(file, 'ftruncate')
     checkPosition(length)

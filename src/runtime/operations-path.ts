@@ -203,7 +203,11 @@ export class PathOperations extends FileOperations {
     await this.engine.promise(slot)
   }
 
-  /** Closes a direct descriptor. @kernel 5.15 · IORING_OP_CLOSE @man io_uring_prep_close_direct(3) */
+  /**
+   * Closes a direct descriptor; its place stays taken until `freeFixedFile`.
+   * @kernel 5.15 · IORING_OP_CLOSE with a file_index
+   * @man io_uring_prep_close_direct(3)
+   */
   async closeFixed(file: FixedFile, options?: OperationOptions): Promise<void> {
     const slot = this.engine.begin(IORING_OP_CLOSE, options)
     if (slot === null) return this.engine.later(() => this.closeFixed(file, options), options)
@@ -297,7 +301,13 @@ export class PathOperations extends FileOperations {
     await this.engine.promise(slot)
   }
 
-  /** @kernel 5.15 · IORING_OP_MKDIRAT @man io_uring_prep_mkdirat(3), mkdir(2) */
+  /**
+   * Makes a directory.
+   * @param options.mode its permissions, less the umask; default 0o777
+   * @throws EEXIST · ENOENT (the parent is missing)
+   * @kernel 5.15 · IORING_OP_MKDIRAT
+   * @man io_uring_prep_mkdirat(3), mkdir(2)
+   */
   async mkdirat(path: PathLike, options?: AtOptions & { mode?: number }): Promise<void> {
     const name = checkPath(path)
     const mode = options?.mode ?? 0o777

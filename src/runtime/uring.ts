@@ -224,6 +224,7 @@ export class Uring extends ControlOperations {
     return this
   }
 
+  /** Counters, for tests and for looking at what the loop does. */
   stats(): UringStats {
     const { control, queued, strays } = this.engine
     return {
@@ -251,6 +252,7 @@ export class Uring extends ControlOperations {
     return this.engine.close()
   }
 
+  /** As `close`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
