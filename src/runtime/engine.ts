@@ -460,13 +460,6 @@ export class Engine {
   }
 }
 
-/** Checks for an AbortSignal, of this realm or another. */
-export function checkSignal(signal: unknown): asserts signal is AbortSignal {
-  const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>
-  if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function')
-    throw argumentTypeError('options.signal', 'an instance of AbortSignal', signal)
-}
-
 const LINK_BITS = (IOSQE_IO_LINK | IOSQE_IO_HARDLINK) << 8
 
 /** Callbacks must not stop the batch: what they throw becomes an uncaught exception after it. */

@@ -5,6 +5,7 @@
 import { AbortError, errnoError, ringClosedError } from '../sys/error.ts'
 import { checkInteger } from '../sys/validate.ts'
 import type { Engine } from './engine.ts'
+import { checkSignal } from './options.ts'
 import type { Sink, Slot } from './slots.ts'
 
 const ECANCELED = -125
@@ -57,6 +58,7 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
     this.#capacity = capacity
     this.#signal = options.signal
     if (engine.closed) throw ringClosedError()
+    if (options.signal !== undefined) checkSignal(options.signal)
     if (options.signal?.aborted === true) throw new AbortError(options.signal.reason)
     if (options.signal !== undefined) {
       this.#onAbort = () => this.#finish(new AbortError(options.signal?.reason))

@@ -22,6 +22,13 @@ export interface OperationOptions {
   personality?: number | undefined
 }
 
+/** Checks for an AbortSignal, of this realm or another. */
+export function checkSignal(signal: unknown): asserts signal is AbortSignal {
+  const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>
+  if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function')
+    throw argumentTypeError('options.signal', 'an instance of AbortSignal', signal)
+}
+
 /** Checks what every operation takes, before anything is claimed. */
 export function checkOptions(options: OperationOptions): void {
   const { signal, timeout, sqeFlags, personality } = options
@@ -36,7 +43,8 @@ export function checkOptions(options: OperationOptions): void {
     if (typeof timeout !== 'number') throw argumentTypeError('options.timeout', 'of type number', timeout)
     throw rangeError('options.timeout', `>= 0 && <= ${Number.MAX_SAFE_INTEGER}`, timeout)
   }
-  if (sqeFlags !== undefined && (sqeFlags & ~SQE_FLAGS) !== 0) {
+  if (sqeFlags !== undefined) checkInteger('options.sqeFlags', sqeFlags, 0)
+  if (sqeFlags !== undefined && ((sqeFlags & ~SQE_FLAGS) !== 0 || sqeFlags > SQE_FLAGS)) {
     throw argumentValueError('options.sqeFlags', sqeFlags, 'may hold IOSQE_ASYNC and IOSQE_IO_DRAIN')
   }
   if (personality !== undefined) checkInteger('options.personality', personality, 0, 65535)
