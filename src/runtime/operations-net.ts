@@ -297,8 +297,7 @@ export class NetOperations extends PathOperations {
     options?: MultishotOptions & { flags?: number },
   ): Multishot<Chunk> {
     checkTarget(file, 'recv')
-    if (!(group instanceof BufferGroup))
-      throw argumentTypeError('group', 'an instance of BufferGroup', group)
+    if (!(group instanceof BufferGroup)) throw argumentTypeError('group', 'an instance of BufferGroup', group)
     const flags = options?.flags ?? 0
     checkWord('flags', flags)
     const kind: MultishotKind<Chunk> = {
