@@ -61,11 +61,12 @@ export function blockedReads(t: TestContext, ring: Uring, count: number, signal?
 /** What a rejected promise rejects with. */
 export async function failure(
   promise: Promise<unknown>,
+  what = 'the operation',
 ): Promise<NodeJS.ErrnoException & Record<string, unknown>> {
   try {
     await promise
   } catch (error) {
     return error as NodeJS.ErrnoException & Record<string, unknown>
   }
-  throw new assert.AssertionError({ message: 'the promise resolved; it should have been rejected' })
+  throw new assert.AssertionError({ message: `${what} succeeded; it should have failed` })
 }
