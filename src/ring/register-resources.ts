@@ -148,6 +148,7 @@ export abstract class Resources {
     options: { sourceOffset?: number; offset?: number; count?: number; replace?: boolean } = {},
   ): void {
     const core = this.#core
+    if (!(source instanceof Resources)) throw argumentTypeError('source', 'an instance of Ring', source)
     const from = source.#core
     from.assertOpen()
     const { sourceOffset = 0, offset = 0, count = 0, replace = false } = options

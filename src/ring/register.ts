@@ -105,6 +105,7 @@ export abstract class Registration extends Resources {
 
   /** The CPUs that the ring's workers may run on. @kernel 5.14 · IORING_REGISTER_IOWQ_AFF @man io_uring_register_iowq_aff(3) */
   registerIowqAff(cpus: readonly number[]): void {
+    if (!Array.isArray(cpus)) throw argumentTypeError('cpus', 'an instance of Array', cpus)
     const mask = new Uint8Array(128)
     for (const cpu of cpus) {
       checkInteger('cpus', cpu, 0, 1023)

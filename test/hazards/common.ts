@@ -20,7 +20,7 @@ export const RINGS: Readonly<Record<string, UringOptions>> = {
   'waiting in epoll': { wait: 'epoll' },
   plain: { deferTaskrun: false },
   cooperative: { coopTaskrun: true, taskrunFlag: true },
-  sqpoll: { sqpoll: true, sqThreadIdleMs: 20 },
+  sqpoll: { sqpoll: true, sqThreadIdleMs: 5 },
 }
 
 /** The same, less those that differ only in where the thread waits. */
