@@ -164,7 +164,8 @@ export class Operations {
     length: number,
     offset: number,
   ): number {
-    if (length <= CopyPool.BYTES) {
+    // In a chain an earlier step may be what fills the buffer: its bytes count when the step runs, not now.
+    if (length <= CopyPool.BYTES && this.engine.linking === 0) {
       const chunk = this.engine.copies.take()
       if (chunk >= 0) {
         slot.chunk = chunk
