@@ -49,8 +49,8 @@ opTest(
     const socket = (): number =>
       rig.owned(rig.must((sqe) => op.prepSocket(sqe, sys.AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0, 0)))
     const listener = socket()
-    const any = rig.sockaddr({ address: '127.0.0.1', port: 0 })
-    rig.must((sqe) => op.prepBind(sqe, listener, any.address, any.bytes.length))
+    const loopback = rig.sockaddr({ address: '127.0.0.1', port: 0 })
+    rig.must((sqe) => op.prepBind(sqe, listener, loopback.address, loopback.bytes.length))
     rig.must((sqe) => op.prepListen(sqe, listener, 8))
     const address = rig.sockaddr(rig.nameOf(listener))
 
@@ -244,8 +244,8 @@ opTest('SEND, RECV', 'MSG_WAITALL goes on after a short transfer', (rig) => {
 opTest('SEND, RECV', 'sendto an address', (rig) => {
   const udp = (): number => rig.socket(sys.AF_INET, sys.SOCK_DGRAM)
   const [a, b] = [udp(), udp()]
-  const any = rig.sockaddr({ address: '127.0.0.1', port: 0 })
-  assert.equal(call('bind', b, any.address, any.bytes.length), 0)
+  const loopback = rig.sockaddr({ address: '127.0.0.1', port: 0 })
+  assert.equal(call('bind', b, loopback.address, loopback.bytes.length), 0)
   const to = rig.sockaddr(rig.nameOf(b))
   const [data, room] = [rig.memory('datagram'), rig.memory(16)]
   rig.must((sqe) => op.prepSendto(sqe, a, data.address, 8, 0, to.address, to.bytes.length))
@@ -310,8 +310,8 @@ opTest(
 opTest('SENDMSG, RECVMSG', 'with names, over UDP', (rig) => {
   const udp = (): number => rig.socket(sys.AF_INET, sys.SOCK_DGRAM)
   const [a, b] = [udp(), udp()]
-  const any = rig.sockaddr({ address: '127.0.0.1', port: 0 })
-  for (const fd of [a, b]) assert.equal(call('bind', fd, any.address, any.bytes.length), 0)
+  const loopback = rig.sockaddr({ address: '127.0.0.1', port: 0 })
+  for (const fd of [a, b]) assert.equal(call('bind', fd, loopback.address, loopback.bytes.length), 0)
   const message = msghdr(rig, rig.memory('hello'), rig.sockaddr(rig.nameOf(b)))
   assert.equal(
     rig.must((sqe) => op.prepSendmsg(sqe, a, message.address, 0)),
@@ -360,8 +360,8 @@ opTest(
   (rig) => {
     const udp = (): number => rig.socket(sys.AF_INET, sys.SOCK_DGRAM)
     const [a, b] = [udp(), udp()]
-    const any = rig.sockaddr({ address: '127.0.0.1', port: 0 })
-    for (const fd of [a, b]) assert.equal(call('bind', fd, any.address, any.bytes.length), 0)
+    const loopback = rig.sockaddr({ address: '127.0.0.1', port: 0 })
+    for (const fd of [a, b]) assert.equal(call('bind', fd, loopback.address, loopback.bytes.length), 0)
     const to = rig.sockaddr(rig.nameOf(b))
     const memory = provide(rig, 3, 128, 3)
     const header = rig.memory(56)
