@@ -1,0 +1,77 @@
+// HTTP hello servers, one per process: ring (TcpListener, TcpStream), net (node:net) and http (node:http).
+// Flow: http-hello.ts, jobs.ts → Helper.start('http-server', [kind, 'keep' or 'close']) → this. It says its port, then answers
+// each message with its CPU time so far.
+
+import http from 'node:http'
+import net, { type AddressInfo } from 'node:net'
+import { BODY, RequestCounter, response } from './http.ts'
+
+const [kind, mode] = process.argv.slice(2)
+const close = mode === 'close'
+const answer = response(close)
+
+/** Answers to so many requests that came at once. */
+const answers = (requests: number): Buffer =>
+  requests === 1 ? answer : Buffer.concat(Array.from({ length: requests }, () => answer))
+
+async function serveRing(): Promise<number> {
+  const { TcpListener } = await import('ringcore')
+  const listener = TcpListener.bind({ host: '127.0.0.1', port: 0 })
+  const serve = async (stream: Awaited<ReturnType<typeof listener.accept>>): Promise<void> => {
+    const buffer = Buffer.allocUnsafe(4096)
+    const counter = new RequestCounter()
+    try {
+      for (;;) {
+        const bytes = await stream.read(buffer)
+        if (bytes === 0) break
+        const requests = counter.feed(buffer, bytes)
+        if (requests === 0) continue
+        await stream.write(answers(requests))
+        if (close) break
+      }
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ECONNRESET') throw error
+    } finally {
+      await stream.close()
+    }
+  }
+  const accept = async (): Promise<void> => {
+    for (;;) serve(await listener.accept())
+  }
+  accept()
+  return listener.port
+}
+
+async function serveNet(): Promise<number> {
+  const server = net.createServer((socket) => {
+    const counter = new RequestCounter()
+    socket.setNoDelay()
+    socket.on('error', () => socket.destroy())
+    socket.on('data', (bytes: Buffer) => {
+      const requests = counter.feed(bytes, bytes.length)
+      if (requests === 0) return
+      if (close) socket.end(answer)
+      else socket.write(answers(requests))
+    })
+  })
+  return listen(server)
+}
+
+async function serveHttp(): Promise<number> {
+  const server = http.createServer((_, res) => {
+    res.writeHead(200, { 'Content-Type': 'text/plain', 'Content-Length': BODY.length })
+    res.end(BODY)
+  })
+  return listen(server)
+}
+
+async function listen(server: net.Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return (server.address() as AddressInfo).port
+}
+
+const start = { ring: serveRing, net: serveNet, http: serveHttp }[kind as 'ring' | 'net' | 'http']
+const port = await start()
+process.on('message', () => process.send!(process.cpuUsage()))
+process.on('disconnect', () => process.exit())
+process.send!({ port })
