@@ -416,6 +416,26 @@ test('the tail of a buffer ring wraps at 65,536', (t) => {
   assert.equal(ring.inKernel, 0)
 })
 
+test('a buffer that is added does not touch the tail until advance, in slot 0 either', (t) => {
+  const ring = open(t)
+  const buffers = new BufferRing(ring, { group: 9, entries: 2, bufferBytes: 16 })
+  t.after(() => buffers.close())
+  const tail = (): number => new Uint16Array(buffers.buffers.buffer, 0, 8)[7]!
+  assert.equal(tail(), 2)
+  const [near, far] = socketPair(t)
+  writeSync(far.fd, 'x')
+  const sqe = ring.getSqe()!
+  prepRecv(sqe, near.fd, 0, 0, 0)
+  sqeSetBufferSelect(sqe, 9)
+  ring.submitAndWait(1)
+  const [, res, flags] = takeCqes(ring, 1)[0]!
+  buffers.take(flags >>> 16, res)
+  buffers.add(flags >>> 16)
+  assert.equal(tail(), 2)
+  buffers.advance()
+  assert.equal(tail(), 3)
+})
+
 test('an incremental buffer serves several receives', (t) => {
   const ring = open(t)
   const [near, far] = socketPair(t)
