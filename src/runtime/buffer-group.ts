@@ -94,6 +94,21 @@ export class BufferGroup {
   }
 
   /** Gives a buffer back to the kernel, and wakes a request that ran out of them. */
+  /** A copy of the bytes of a CQE, on the heap; the buffer goes back at once. */
+  copy(length: number, flags: number): Buffer {
+    const bytes = Buffer.allocUnsafe(length)
+    this.copyInto(length, flags, bytes)
+    return bytes
+  }
+
+  /** Copies the bytes of a CQE to the start of `target`; the buffer goes back at once. */
+  copyInto(length: number, flags: number, target: Uint8Array): void {
+    const bid = flags >>> IORING_CQE_BUFFER_SHIFT
+    target.set(this.#ring.take(bid, length))
+    this.#lent++
+    this.give(bid)
+  }
+
   give(bid: number): void {
     this.#lent--
     this.#ring.release(bid)
