@@ -21,6 +21,9 @@ import { type Slot, Slots } from './slots.ts'
 const ECANCELED = -125
 const ETIME = -62
 const EBADR = -53
+const EINTR = -4
+/** What a cancelled SPLICE ends with: a number that the kernel keeps for itself. */
+const ERESTARTSYS = -512
 /** user_data of cancel requests: their CQE is of no interest. */
 const CANCEL_USER_DATA = USER_DATA_INTERNAL | 1
 
@@ -320,7 +323,7 @@ export class Engine {
   }
 
   #errorOf(slot: Slot, res: number): Error {
-    if (res === ECANCELED || res === -4) {
+    if (res === ECANCELED || res === EINTR || res === ERESTARTSYS) {
       if (slot.signal?.aborted === true) return new AbortError(slot.signal.reason)
       if (this.#state !== 'open') return ringClosedError()
     }
