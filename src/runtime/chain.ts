@@ -5,6 +5,7 @@
 import { SQE } from '../ring/sqe.ts'
 import { IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from '../sys/abi.ts'
 import { invalidArgument, rangeError, ringClosedError, stateError } from '../sys/error.ts'
+import type { Engine } from './engine.ts'
 import { Resource } from './resource.ts'
 import type { Slot } from './slots.ts'
 import type { Uring } from './uring.ts'
@@ -18,7 +19,10 @@ export class Step<T> {
   /** Null when the step did not begin: its result then rejects with the reason. */
   readonly slot: Slot | null
 
-  constructor(name: string, result: Promise<T>, slot: Slot | null) {
+  readonly #chain: { readonly engine: Engine }
+
+  constructor(chain: { readonly engine: Engine }, name: string, result: Promise<T>, slot: Slot | null) {
+    this.#chain = chain
     this.name = name
     this.result = result
     this.slot = slot
@@ -26,6 +30,7 @@ export class Step<T> {
 
   /** The next step runs even if this one fails or comes up short. */
   hardlink(): this {
+    if (this.#chain.engine.linking === 0) throw stateError('Cannot make a hard link: the chain is submitted')
     if (this.slot === null) return this
     const { words } = this.slot.sqe
     words[SQE.OPCODE] = (words[SQE.OPCODE]! & ~LINK_BITS) | (IOSQE_IO_HARDLINK << 8)
@@ -50,11 +55,12 @@ export class Chain {
   add<T>(name: string, begin: (ring: Uring) => Promise<T>): Step<T> {
     const { engine } = this.#ring
     if (engine.linking === 0) throw stateError('Cannot add a step: the chain is submitted')
-    const before = engine.lastLinked
-    const result = begin(this.#ring)
-    const slot = engine.lastLinked
+    const before = engine.linked
+    const begun = begin(this.#ring)
+    const count = engine.linked - before
+    const result = count === 1 ? begun : refused(name, count, begun)
     result.catch(() => {}) // the chain's own promise reports it
-    const step = new Step(name, result, slot === before ? null : slot)
+    const step = new Step(this.#ring, name, result, count === 1 ? engine.lastLinked : null)
     this.steps.push(step)
     return step
   }
@@ -131,6 +137,13 @@ export class Chain {
   }
 }
 
+/** The result of a step that did not begin exactly one operation: why it did not, or that it should have. */
+async function refused<T>(name: string, count: number, begun: Promise<T>): Promise<never> {
+  if (count === 0) await begun
+  else begun.catch(() => {})
+  throw stateError(`The step '${name}' began ${count} operations; a step begins exactly one, at once`)
+}
+
 /** What a failed chain's error tells besides the failing step's own properties. */
 export interface ChainError extends Error {
   /** Name and index of the step that failed first. */
@@ -143,7 +156,7 @@ export interface ChainError extends Error {
 /** Writes and runs a chain; see `Uring.chain`. */
 export async function runChain(
   ring: Uring,
-  write: (chain: Chain) => void,
+  write: (chain: Chain) => unknown,
   entries: number,
 ): Promise<unknown[]> {
   const { engine } = ring
@@ -154,8 +167,14 @@ export async function runChain(
   }
   if (entries > engine.slots.max) throw rangeError('entries', `<= ${engine.slots.max} (inFlight)`, entries)
   const chain = new Chain(ring)
-  const begun = engine.linked(entries, () => {
-    write(chain)
+  const begun = engine.link(entries, () => {
+    const written = write(chain)
+    if (written instanceof Promise) {
+      written.catch(() => {})
+      throw stateError('The chain was written by an async function; begin all its steps at once')
+    }
+    if (engine.linked > chain.steps.length && chain.steps.every((step) => step.slot !== null))
+      throw stateError("An operation was begun that is no step of the chain; use the chain's own methods")
     if (chain.steps.length > entries)
       throw stateError(`The chain has more than ${entries} steps; pass { entries }`)
     return chain.steps.every((step) => step.slot !== null)

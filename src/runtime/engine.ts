@@ -202,6 +202,11 @@ export class Engine {
     return this.ring.flush()
   }
 
+  /** How many operations the chain being written began. */
+  get linked(): number {
+    return this.#chain.length
+  }
+
   /** The slot that the chain being written began last. */
   get lastLinked(): Slot | null {
     return this.#chain.at(-1) ?? null
@@ -427,7 +432,7 @@ export class Engine {
    * @param write returns false to take back all that it began: then nothing of it is submitted
    * @returns false when there is no room now
    */
-  linked(entries: number, write: () => boolean): boolean {
+  link(entries: number, write: () => boolean): boolean {
     if (this.#backlog.length !== 0 && !this.#backlog.resuming) return false
     if (this.slots.available < entries || !this.#room(entries * 2)) return false
     const tail = this.control[CTL.SQ_TAIL]!

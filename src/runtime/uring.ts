@@ -10,6 +10,7 @@ import {
   errnoError,
   rangeError,
   ringClosedError,
+  ringUnavailableError,
   stateError,
 } from '../sys/error.ts'
 import { BufferGroup, type BufferGroupOptions } from './buffer-group.ts'
@@ -107,6 +108,13 @@ export class Uring extends ControlOperations {
     if (!(Number.isInteger(fixedFiles) && fixedFiles >= 0 && fixedFiles <= 1048576)) {
       throw rangeError('options.fixedFiles', '>= 0 && <= 1048576', fixedFiles)
     }
+    const host = ['bun', 'deno'].find((name) => name in process.versions)
+    if (host !== undefined) {
+      throw ringUnavailableError(
+        `Cannot drive a ring from ${host}'s event loop`,
+        'use Ring of ringcore/ring there, or run on Node',
+      )
+    }
     const ring = new Ring(defaults(options))
     const most = Math.max(1, ring.cqEntries - Math.min(RESERVE, ring.cqEntries >> 2))
     if (inFlight !== undefined && !(Number.isInteger(inFlight) && inFlight >= 1 && inFlight <= most)) {
@@ -147,7 +155,7 @@ export class Uring extends ControlOperations {
    * @throws the error of the step that failed, with `step`, `stepIndex` and `results`
    * @man io_uring_linked_requests(7)
    */
-  chain(write: (chain: Chain) => void, options?: { entries?: number }): Promise<unknown[]> {
+  chain(write: (chain: Chain) => unknown, options?: { entries?: number }): Promise<unknown[]> {
     return runChain(this, write, options?.entries ?? Math.min(8, this.engine.slots.max))
   }
 
