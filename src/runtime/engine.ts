@@ -1,12 +1,18 @@
 // The heart of the runtime: claims slots and SQEs, settles what comes back, and ends in order.
 // Flow: operations-*, multishot, chain → this → ring (SQEs), driver loop (batches of CQEs) → slots → promises.
-// Nothing here knows a single opcode but ASYNC_CANCEL and LINK_TIMEOUT.
+// Nothing here knows a single opcode but ASYNC_CANCEL, LINK_TIMEOUT, and the two that the latter can't end.
 
 import { prepLinkTimeout } from '../op/prep-control.ts'
 import { opTable } from '../op/table.ts'
 import type { Ring } from '../ring/ring.ts'
 import { SQE, type Sqe } from '../ring/sqe.ts'
-import { IORING_CQE_F_MORE, IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from '../sys/abi.ts'
+import {
+  IORING_CQE_F_MORE,
+  IORING_OP_SPLICE,
+  IORING_OP_TEE,
+  IOSQE_IO_HARDLINK,
+  IOSQE_IO_LINK,
+} from '../sys/abi.ts'
 import { CTL, USER_DATA_FOREIGN, USER_DATA_INTERNAL } from '../sys/driver.ts'
 import { AbortError, bufferDetachedError, errnoError, ringClosedError, stateError } from '../sys/error.ts'
 import { closeFd } from '../sys/syscalls.ts'
@@ -20,6 +26,7 @@ import { type Slot, Slots } from './slots.ts'
 
 const ECANCELED = -125
 const ETIME = -62
+const ETIMEDOUT = -110
 const EBADR = -53
 const EINTR = -4
 /** What a cancelled SPLICE ends with: a number that the kernel keeps for itself. */
@@ -149,12 +156,21 @@ export class Engine {
       slot.onAbort = () => this.cancels.slot(slot, generation)
       signal.addEventListener('abort', slot.onAbort, { once: true })
     }
-    if (timeout !== undefined) this.#deadline(slot, timeout)
+    if (timeout === undefined) return
+    slot.expires = performance.now() + timeout - 1
+    if (slot.opcode === IORING_OP_SPLICE || slot.opcode === IORING_OP_TEE) this.#alarm(slot, timeout)
+    else this.#deadline(slot, timeout)
+  }
+
+  /** Splices wait on a worker, where the kernel (6.18) does not start the clock of a LINK_TIMEOUT: it would never fire. */
+  #alarm(slot: Slot, timeoutMs: number): void {
+    const { generation } = slot
+    const ms = Math.min(Math.ceil(timeoutMs), 0x7fffffff)
+    slot.alarm = setTimeout(() => this.cancels.slot(slot, generation), ms).unref()
   }
 
   /** Writes the LINK_TIMEOUT into the entry behind an operation's. */
   #deadline(slot: Slot, timeoutMs: number): void {
-    slot.expires = performance.now() + timeoutMs - 1
     const at = Scratch.BYTES - 16
     writeTimespecMs(this.scratch.words, (this.scratch.offset(slot.index) + at) / 4, timeoutMs)
     slot.sqeFlags |= IOSQE_IO_LINK
@@ -321,6 +337,10 @@ export class Engine {
       slot.onAbort = null
       slot.signal = null
     }
+    if (slot.alarm !== null) {
+      clearTimeout(slot.alarm)
+      slot.alarm = null
+    }
     const { resource, other } = slot
     this.slots.release(slot)
     if (resource !== null) resource.drop()
@@ -328,14 +348,15 @@ export class Engine {
   }
 
   #errorOf(slot: Slot, res: number): Error {
-    if (res === ECANCELED || res === EINTR || res === ERESTARTSYS) {
+    const canceled = res === ECANCELED || res === EINTR || res === ERESTARTSYS
+    if (canceled) {
       if (slot.signal?.aborted === true) return new AbortError(slot.signal.reason)
       if (this.#state !== 'open') return ringClosedError()
     }
     const { syscall } = opTable[slot.opcode]!
-    const timedOut =
-      res === ETIME || (res === ECANCELED && slot.expires > 0 && performance.now() >= slot.expires)
-    return errnoError(timedOut ? -110 : res, syscall, slot.details ?? undefined)
+    const timedOut = res === ETIME || (canceled && slot.expires > 0 && performance.now() >= slot.expires)
+    const errno = timedOut ? ETIMEDOUT : res === ERESTARTSYS ? ECANCELED : res
+    return errnoError(errno, syscall, slot.details ?? undefined)
   }
 
   // ---- holding the process open, ending

@@ -40,6 +40,8 @@ export class Slot {
   /** performance.now() when the LINK_TIMEOUT behind this operation runs out; 0 without one. */
   expires = 0
   deadlineSqe: Sqe | null = null
+  /** The timer of an operation that a LINK_TIMEOUT can't end. */
+  alarm: NodeJS.Timeout | null = null
   /** IOSQE_* flags and credentials that `commit` adds when the entry is written. */
   sqeFlags = 0
   personality = 0
