@@ -419,7 +419,7 @@ static i64 js_hold(struct call *c) {
 static i64 js_detach(struct call *c) {
   struct ring *r = ring_of(c);
   if (!r) return -EINVAL_;
-  if (in_kernel(r)) return -EBUSY_;
+  if ((i32)in_kernel(r) > 0) return -EBUSY_;
   release(r);
   return 0;
 }

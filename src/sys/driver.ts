@@ -12,7 +12,7 @@ export const CTL = {
   REFS: 2,
   /** Operations between "SQE claimed" and "final CQE settled". */
   LIVE: 3,
-  /** CQEs consumed by TypeScript (not by the native loop) that did not end their operation: F_MORE, padding. */
+  /** CQE slots consumed by TypeScript (not by the native loop) that ended no operation: F_MORE, second halves, padding. */
   MORE_SEEN: 4,
   /** How to wait: 0 chooses by what the last wake-ups were, 1 always in the ring, 2 always in epoll. */
   WAIT: 5,
