@@ -14,8 +14,7 @@ enum { REGISTER_EVENTFD = 4, REGISTER_SYNC_CANCEL = 24, CANCEL_ALL = 1, CANCEL_A
 
 // Words of the control block and marks in user_data: the same as CTL and USER_DATA_* in src/sys/driver.ts.
 enum { C_SQ_TAIL, C_ACTIVE, C_REFS, C_LIVE, C_MORE_SEEN, C_WAIT, C_ENTERS, C_ROUNDS, C_RING_WAITS, C_EPOLL_WAKES,
-       C_LIBUV_WAKES, C_CQES, C_MODE, C_ROUNDS_MAX, C_WORDS = 64 };
-enum { WAIT_RING = 1, WAIT_EPOLL = 2 };
+       C_LIBUV_WAKES, C_CQES, C_MODE, C_ROUNDS_MAX, C_WORDS = 64, WAIT_RING = 1, WAIT_EPOLL = 2 };
 #define FOREIGN 0x80000000u
 #define LOOP_POLL 0x40000000u
 
@@ -71,14 +70,18 @@ static u32 publish(struct ring *r) {
   __atomic_store_n(r->sq_tail, tail, __ATOMIC_RELEASE);
   return tail - __atomic_load_n(r->sq_head, __ATOMIC_ACQUIRE);
 }
+// Publishes, and returns how many SQEs wait for a call of enter: the SQPOLL thread helps itself unless it sleeps.
+static u32 to_submit(struct ring *r) {
+  u32 pending = publish(r);
+  if (!(r->setup_flags & SETUP_SQPOLL)) return pending;
+  __atomic_thread_fence(__ATOMIC_SEQ_CST); // our tail store before this load; pairs with the thread's fence before it sleeps
+  return *r->sq_flags & SQ_NEED_WAKEUP ? pending : 0;
+}
 // timeout_ms < 0 waits without one; the wait ends early for signals.
 static long enter(struct ring *r, u32 submit, u32 min, u32 flags, i64 timeout_ms) {
   i64 ts[2] = {timeout_ms / 1000, timeout_ms % 1000 * 1000000};
   u64 arg[3] = {0, 0, (u64)(uintptr_t)ts};
-  if (r->setup_flags & SETUP_SQPOLL) {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); // our tail store before this load; pairs with the SQ thread's fence before it sleeps
-    if (submit && (*r->sq_flags & SQ_NEED_WAKEUP)) flags |= ENTER_SQ_WAKEUP;
-  }
+  if (r->setup_flags & SETUP_SQPOLL && submit) flags |= ENTER_SQ_WAKEUP;
   bool timed = min && timeout_ms >= 0;
   if (timed) flags |= ENTER_EXT_ARG;
   if (min) flags |= r->wait_flags;
@@ -159,7 +162,7 @@ static bool transient(long rc) { return rc == -EINTR_ || rc == -EAGAIN_ || rc ==
 static i32 rounds(struct ring *r, bool force) {
   i32 settled = 0;
   for (i32 i = 0; i < r->control[C_ROUNDS_MAX]; i++) {
-    u32 pending = publish(r);
+    u32 pending = to_submit(r);
     bool poll = r->setup_flags & SETUP_IOPOLL && in_kernel(r);
     if (force || pending || poll || (*r->sq_flags & (SQ_CQ_OVERFLOW | SQ_TASKRUN))) {
       long rc = enter(r, pending, 0, ENTER_GETEVENTS, -1);
@@ -191,7 +194,7 @@ static i32 wait_in_ring(struct ring *r) {
   int timeout = uv_backend_timeout(r->loop);
   uv_idle_start(idle_of(r), on_idle);
   if (timeout == 0 || r->setup_flags & SETUP_IOPOLL || !arm_poll(r)) return 0;
-  u32 pending = publish(r);
+  u32 pending = to_submit(r);
   r->control[C_RING_WAITS]++;
   r->libuv_ready = false;
   long rc = enter(r, pending, 1, ENTER_GETEVENTS, timeout);
@@ -214,7 +217,7 @@ static void on_check(uv_handle *h) {
   control[C_ACTIVE] = 1; // what JavaScript queues from here on is seen by the rounds
   bool switched = woke && vote(r, 2);
   i32 settled = rounds(r, woke);
-  if (settled >= 0 && control[C_MODE] && !settled && control[C_LIVE] && !publish(r)) {
+  if (settled >= 0 && control[C_MODE] && !settled && control[C_LIVE] && !to_submit(r)) {
     i32 count = wait_in_ring(r);
     if (r->libuv_ready) control[C_LIBUV_WAKES]++;
     switched = vote(r, count > 0 ? 1 : r->libuv_ready ? -2 : 0);
@@ -229,7 +232,7 @@ static void on_check(uv_handle *h) {
   } else if (!control[C_MODE]) {
     set_mode(r, false);
     // Work that was queued while the eventfd was silent must be looked at once more before epoll sleeps.
-    if (!publish(r) && !(*r->sq_flags & (SQ_CQ_OVERFLOW | SQ_TASKRUN)) && *r->cq_head == *r->cq_tail) rest(r);
+    if (!to_submit(r) && !(*r->sq_flags & (SQ_CQ_OVERFLOW | SQ_TASKRUN)) && *r->cq_head == *r->cq_tail) rest(r);
   }
 }
 static void on_event(uv_handle *h, int status, int events) {
@@ -276,7 +279,7 @@ static void quiesce(struct ring *r) {
   bool sqpoll = r->setup_flags & SETUP_SQPOLL;
   for (u32 turns = 0;; turns++) {
     u32 unconsumed = *r->sq_tail - __atomic_load_n(r->sq_head, __ATOMIC_ACQUIRE);
-    if (sqpoll && unconsumed) enter(r, unconsumed, 0, ENTER_SQ_WAKEUP, -1);
+    if (sqpoll && unconsumed) enter(r, unconsumed, 0, 0, -1);
     drain(r, NULL);
     if (!(sqpoll && unconsumed) && (i32)in_kernel(r) <= 0) return;
     sys6(NR_register, r->fd, REGISTER_SYNC_CANCEL, (long)cancel, 1, 0, 0);
@@ -419,7 +422,7 @@ static i64 js_hold(struct call *c) {
 static i64 js_detach(struct call *c) {
   struct ring *r = ring_of(c);
   if (!r) return -EINVAL_;
-  if ((i32)in_kernel(r) > 0) return -EBUSY_;
+  if (in_kernel(r)) return -EBUSY_;
   release(r);
   return 0;
 }
@@ -432,7 +435,7 @@ static i64 js_turn(struct call *c) {
   if (!r) return -EINVAL_;
   u32 count = drain(r, r->batch);
   if (count) return count;
-  long rc = enter(r, publish(r), (u32)integer(c, 1), ENTER_GETEVENTS, integer(c, 2));
+  long rc = enter(r, to_submit(r), (u32)integer(c, 1), ENTER_GETEVENTS, integer(c, 2));
   count = drain(r, r->batch);
   return count || rc >= 0 || rc == -EINTR_ || rc == -ETIME_ ? (i64)count : rc;
 }
@@ -453,8 +456,7 @@ static i64 js_loop_open(struct call *c) {
   }
   r->event_fd = event_fd, r->looping = true, r->open_handles = HANDLES, r->score = 10;
   napi_create_reference(c->env, c->args[1], 1, &r->on_batch);
-  uv_check_init(r->loop, check_of(r));
-  uv_idle_init(r->loop, idle_of(r));
+  uv_check_init(r->loop, check_of(r)), uv_idle_init(r->loop, idle_of(r));
   for (u32 i = 0; i < HANDLES; i++) uv_handle_set_data(r->handles[i], r), uv_unref(r->handles[i]);
   uv_check_start(check_of(r), on_check);
   uv_poll_start(poll_of(r), 1, on_event);
