@@ -17,7 +17,10 @@ const LONG_FILES: Readonly<Record<string, string>> = {
 }
 
 /** Functions that may be longer, as "file name", and why. */
-const LONG_FUNCTIONS: Readonly<Record<string, string>> = {}
+const LONG_FUNCTIONS: Readonly<Record<string, string>> = {
+  'test/90.tidy.test.ts codeOf': 'short: quotes inside its regular expressions mislead the count',
+  'test/40.runtime.arguments.test.ts test': 'one table of bad arguments',
+}
 
 /** Files without a flow: doors that only re-export. */
 const NO_FLOW: readonly string[] = ['src/index.ts']
