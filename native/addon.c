@@ -212,8 +212,7 @@ static void on_check(uv_handle *h) {
   }
   bool woke = r->woke;
   r->woke = false;
-  // Woken by the eventfd we were at rest. ACTIVE without the idle handle: libuv sleeps in epoll, and nobody wakes it.
-  if (!control[C_ACTIVE]) uv_idle_start(idle_of(r), on_idle);
+  if (!control[C_ACTIVE]) uv_idle_start(idle_of(r), on_idle); // ACTIVE alone would let libuv sleep in epoll
   control[C_ACTIVE] = 1; // what JavaScript queues from here on is seen by the rounds
   bool switched = woke && vote(r, 2);
   i32 settled = rounds(r, woke);
@@ -422,7 +421,7 @@ static i64 js_hold(struct call *c) {
 static i64 js_detach(struct call *c) {
   struct ring *r = ring_of(c);
   if (!r) return -EINVAL_;
-  if (in_kernel(r)) return -EBUSY_;
+  if ((i32)in_kernel(r) > 0) return -EBUSY_;
   release(r);
   return 0;
 }
@@ -458,8 +457,7 @@ static i64 js_loop_open(struct call *c) {
   napi_create_reference(c->env, c->args[1], 1, &r->on_batch);
   uv_check_init(r->loop, check_of(r)), uv_idle_init(r->loop, idle_of(r));
   for (u32 i = 0; i < HANDLES; i++) uv_handle_set_data(r->handles[i], r), uv_unref(r->handles[i]);
-  uv_check_start(check_of(r), on_check);
-  uv_poll_start(poll_of(r), 1, on_event);
+  uv_check_start(check_of(r), on_check), uv_poll_start(poll_of(r), 1, on_event);
   set_mode(r, r->control[C_WAIT] != WAIT_EPOLL);
   return 0;
 }
