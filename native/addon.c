@@ -355,10 +355,7 @@ static i64 js_unmap(struct call *c) {
   struct map *map = map_of(c, c->args[0]);
   return map ? replace_map(map) : -EINVAL_;
 }
-static i64 js_address(struct call *c) {
-  size_t length;
-  return (i64)(uintptr_t)memory(c, c->args[0], &length);
-}
+static i64 js_address(struct call *c) { return (i64)(uintptr_t)memory(c, c->args[0], &(size_t){0}); }
 // layout: 15 64-bit words in the order of RingLayout.
 static bool read_layout(struct call *c, struct ring *r, napi_value layout) {
   size_t length;
