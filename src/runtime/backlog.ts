@@ -2,6 +2,7 @@
 // Flow: engine.ts → this.
 
 import { AbortError } from '../sys/error.ts'
+import { listen } from './options.ts'
 
 interface Waiting {
   start: () => Promise<unknown>
@@ -32,7 +33,7 @@ export class Backlog {
         this.#waiting.splice(at, 1)
         reject(new AbortError(signal.reason))
       }
-      signal.addEventListener('abort', onAbort, { once: true })
+      listen(signal, onAbort)
       waiting.start = () => {
         signal.removeEventListener('abort', onAbort)
         return start()

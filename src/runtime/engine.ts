@@ -21,7 +21,7 @@ import { Backlog } from './backlog.ts'
 import { Addresses } from './buffers.ts'
 import { Cancels } from './cancels.ts'
 import { Arena, CopyPool, Scratch } from './memory-pool.ts'
-import { checkOptions, type OperationOptions } from './options.ts'
+import { checkOptions, listen, type OperationOptions } from './options.ts'
 import { type Slot, Slots } from './slots.ts'
 
 const ECANCELED = -125
@@ -154,7 +154,7 @@ export class Engine {
       const { generation } = slot
       slot.signal = signal
       slot.onAbort = () => this.cancels.slot(slot, generation)
-      signal.addEventListener('abort', slot.onAbort, { once: true })
+      listen(signal, slot.onAbort)
     }
     if (timeout === undefined) return
     slot.expires = performance.now() + timeout - 1

@@ -5,7 +5,7 @@
 import { AbortError, errnoError, ringClosedError } from '../sys/error.ts'
 import { checkInteger } from '../sys/validate.ts'
 import type { Engine } from './engine.ts'
-import { checkSignal } from './options.ts'
+import { checkSignal, listen } from './options.ts'
 import type { Sink, Slot } from './slots.ts'
 
 const ECANCELED = -125
@@ -62,7 +62,7 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
     if (options.signal?.aborted === true) throw new AbortError(options.signal.reason)
     if (options.signal !== undefined) {
       this.#onAbort = () => this.#finish(new AbortError(options.signal?.reason))
-      options.signal.addEventListener('abort', this.#onAbort, { once: true })
+      listen(options.signal, this.#onAbort)
     }
     this.#arm()
   }

@@ -1,6 +1,7 @@
 // What every operation takes besides its own arguments, and the check of it.
 // Flow: engine.ts → this.
 
+import { setMaxListeners } from 'node:events'
 import { IOSQE_ASYNC, IOSQE_IO_DRAIN } from '../sys/abi.ts'
 import { AbortError, argumentTypeError, argumentValueError, rangeError } from '../sys/error.ts'
 import { checkInteger } from '../sys/validate.ts'
@@ -27,6 +28,15 @@ export function checkSignal(signal: unknown): asserts signal is AbortSignal {
   const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>
   if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function')
     throw argumentTypeError('options.signal', 'an instance of AbortSignal', signal)
+}
+
+/**
+ * Calls `listener` when the signal aborts. One signal for a thousand operations is what signals are for, so Node's warning of
+ * an eleventh listener is switched off for it.
+ */
+export function listen(signal: AbortSignal, listener: () => void): void {
+  if (signal instanceof EventTarget) setMaxListeners(0, signal)
+  signal.addEventListener('abort', listener, { once: true })
 }
 
 /** Checks what every operation takes, before anything is claimed. */
