@@ -101,23 +101,11 @@ if (!answer.available) {
 }
 
 const dir = await mkdtemp(join(tmpdir(), 'ringcore-tour-'))
-const removeFiles = (): void => rmSync(dir, { recursive: true, force: true })
-for (const [signal, code] of [
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-] as const) {
-  process.once(signal, () => {
-    removeFiles()
-    process.exit(code)
-  })
-}
+// Whatever ends the process, the files go.
+process.on('exit', () => rmSync(dir, { recursive: true, force: true }))
+process.once('SIGINT', () => process.exit(130)).once('SIGTERM', () => process.exit(143))
 const started = performance.now()
-let isGood = false
-try {
-  isGood = await tour(dir)
-} finally {
-  removeFiles()
-}
+const isGood = await tour(dir)
 const seconds = ((performance.now() - started) / 1000).toFixed(1)
 say(isGood ? `All is as it should be, after ${seconds} s.` : `Something differs: see ✗ above. (${seconds} s)`)
 process.exitCode = isGood ? 0 : 1

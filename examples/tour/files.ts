@@ -73,7 +73,7 @@ export async function readEverything(
   const { cqes, enters } = ring.stats()
   const calls = `${cqes - before.cqes} completions with ${enters - before.enters} system calls`
   return {
-    detail: `${paths.length} files, ${(bytes / 1e6).toFixed(1)} MB in ${ringMs.toFixed(1)} ms, each as node:fs reads it; ${calls}`,
+    detail: `${paths.length} files, ${(bytes / 1e6).toFixed(1)} MB in ${ringMs.toFixed(1)} ms, each compared with what node:fs reads; ${calls}`,
     differences,
   }
 }
@@ -154,7 +154,7 @@ export async function copyLargeFile(
   const [want, got] = await Promise.all([checksum(source), checksum(target)])
   const rate = (megabytes / 1024 / (elapsed / 1000)).toFixed(1)
   return {
-    detail: `${megabytes} MiB in ${elapsed.toFixed(0)} ms (${rate} GiB/s), sha256 ${got.slice(0, 12)}… of both`,
+    detail: `${megabytes} MiB in ${elapsed.toFixed(0)} ms (${rate} GiB/s), sha256 ${got.slice(0, 12)}… compared`,
     differences: want === got ? [] : [`the copy's sha256 is ${got}, the source's ${want}`],
   }
 }
