@@ -109,6 +109,7 @@ export class BufferGroup {
     this.give(bid)
   }
 
+  /** Gives a buffer back to the kernel, and wakes a request that ran out of them. */
   give(bid: number): void {
     this.#lent--
     this.#ring.release(bid)

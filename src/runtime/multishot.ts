@@ -91,6 +91,7 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
     if (this.#slot !== null) this.#engine.cancels.slot(this.#slot, this.#generation)
   }
 
+  /** Takes a CQE of the request; the engine calls it. */
   onCqe(res: number, flags: number, final: boolean): void {
     if (final) this.#slot = null
     if (res >= 0) this.#take(res, flags)
@@ -160,6 +161,7 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
     for (const settled of this.#settled.splice(0)) settled()
   }
 
+  /** The next item, as soon as there is one; several calls may wait at once. */
   next(): Promise<IteratorResult<T>> {
     const item = this.#items.shift()
     if (item !== undefined) {

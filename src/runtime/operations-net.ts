@@ -120,7 +120,12 @@ export class NetOperations extends PathOperations {
     return this.descriptor(slot, options?.slot)
   }
 
-  /** Gives a socket its own address. @kernel 6.11 · IORING_OP_BIND @man io_uring_prep_bind(3), bind(2) */
+  /**
+   * Gives a socket its own address.
+   * @throws EADDRINUSE · EACCES (ports below 1024) · EADDRNOTAVAIL
+   * @kernel 6.11 · IORING_OP_BIND
+   * @man io_uring_prep_bind(3), bind(2)
+   */
   async bind(file: FileTarget, address: SocketAddress, options?: OperationOptions): Promise<void> {
     await this.#addressed(IORING_OP_BIND, file, address, options)
   }
@@ -157,7 +162,12 @@ export class NetOperations extends PathOperations {
     return this.engine.promise(slot)
   }
 
-  /** Makes a socket accept connections. @kernel 6.11 · IORING_OP_LISTEN @man io_uring_prep_listen(3), listen(2) */
+  /**
+   * Makes a socket accept connections.
+   * @param backlog most connections that wait to be accepted; the kernel's somaxconn limits it
+   * @kernel 6.11 · IORING_OP_LISTEN
+   * @man io_uring_prep_listen(3), listen(2)
+   */
   async listen(file: FileTarget, backlog: number, options?: OperationOptions): Promise<void> {
     checkTarget(file, 'listen')
     checkWord('backlog', backlog)
