@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type Bench, type CaseResult, type Context, measure } from './harness.ts'
-import { aligned, caseText, headerText, type Machine, machine, short } from './report.ts'
+import { caseText, exitCode, headerText, type Machine, machine, verdicts } from './report.ts'
 
 /** In the order they run; each is loaded only when it is wanted. */
 const BENCHES: Record<string, () => Promise<Bench>> = {
@@ -143,23 +143,6 @@ async function spawnBench(name: string, values: Values): Promise<Report | undefi
   }
 }
 
-/** All figures that have a target, in one table. */
-function verdicts(results: CaseResult[]): string {
-  const rows = results.flatMap(({ bench, name, targets }) =>
-    targets.map(({ text, measured, ok }) => [
-      ok ? '✓' : '✗ MISSED',
-      `${bench} · ${name}`,
-      `wanted ${text}`,
-      `measured ${short(measured)}`,
-    ]),
-  )
-  return rows.length === 0
-    ? ''
-    : `\nTargets\n${aligned(rows)
-        .map((line) => `  ${line}`)
-        .join('\n')}`
-}
-
 async function main(): Promise<number> {
   const { values, positionals } = parse()
   if (values.help || values.list) {
@@ -189,8 +172,7 @@ async function main(): Promise<number> {
   print(verdicts(all.results))
   for (const { bench, what, reason } of all.skipped) print(`  skipped: ${bench} · ${what}: ${reason}`)
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(all, null, 2)}\n`)
-  const missed = all.results.some(({ targets }) => targets.some(({ ok }) => !ok))
-  return failed > 0 || (values.check && missed) ? 1 : 0
+  return exitCode(all.results, failed, values.check)
 }
 
 process.exitCode = await main()

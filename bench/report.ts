@@ -81,3 +81,26 @@ export function caseText(result: CaseResult): string {
   const title = `${bench} · ${name} (${repeat} repetitions, ${better} is better)`
   return [title, ...lines.map((line) => `  ${line}`), ...judged].join('\n')
 }
+
+/** All figures that have a target, in one table. */
+export function verdicts(results: CaseResult[]): string {
+  const rows = results.flatMap(({ bench, name, targets }) =>
+    targets.map(({ text, measured, ok }) => [
+      ok ? '✓' : '✗ MISSED',
+      `${bench} · ${name}`,
+      `wanted ${text}`,
+      `measured ${short(measured)}`,
+    ]),
+  )
+  return rows.length === 0
+    ? ''
+    : `\nTargets\n${aligned(rows)
+        .map((line) => `  ${line}`)
+        .join('\n')}`
+}
+
+/** 1 when a bench broke, or with --check when a figure missed its target. */
+export function exitCode(results: CaseResult[], broken: number, check: boolean): number {
+  const missed = results.some(({ targets }) => targets.some(({ ok }) => !ok))
+  return broken > 0 || (check && missed) ? 1 : 0
+}
