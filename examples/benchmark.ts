@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { extname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { defaultRing, File, run, spawn, TcpStream } from 'ringcore'
 import { type Contest, compare, type Outcome, outcomeTable } from './lib/compare.ts'
@@ -127,13 +127,13 @@ async function stress(gets: Gets, port: number): Promise<void> {
   await Promise.all(Array.from({ length: TASKS }, task))
 }
 
-/** Starts http-server.ts and finds its port. */
+/** Starts http-server.ts, which ends with its standard input: then it can't outlive this process, however that ends. */
 async function startServer(): Promise<{ server: ChildProcess; port: number }> {
-  const script = join(
-    import.meta.dirname,
-    import.meta.filename.endsWith('.ts') ? 'http-server.ts' : 'http-server.js',
-  )
-  const server = spawnProcess(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const url = new URL(`http-server${extname(import.meta.filename)}`, import.meta.url)
+  const program = `process.stdin.on('end', () => process.exit()).resume(); await import('${url}')`
+  const server = spawnProcess(process.execPath, ['--input-type=module', '--eval', program], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
   for await (const line of server.stdout!.setEncoding('utf8')) {
     const [, port] = /:(\d+)\n/.exec(line) ?? []
     if (port !== undefined) return { server, port: Number(port) }
@@ -192,7 +192,7 @@ try {
   }
 } finally {
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[2K')
-  server.kill('SIGINT')
+  server.stdin!.end()
   await once(server, 'exit')
 }
 
