@@ -454,6 +454,7 @@ export class Engine {
    * @returns false when there is no room now
    */
   link(entries: number, write: () => boolean): boolean {
+    if (this.linking !== 0) throw stateError('Cannot begin a chain while another is being written')
     if (this.#backlog.length !== 0 && !this.#backlog.resuming) return false
     if (this.slots.available < entries || !this.#room(entries * 2)) return false
     const tail = this.control[CTL.SQ_TAIL]!
