@@ -4,13 +4,13 @@ import { createHash, randomFillSync } from 'node:crypto'
 import { createReadStream, existsSync } from 'node:fs'
 import { open, readdir, readFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
-import { File, type Uring } from 'ringcore'
+import { File, probe, type Uring } from 'ringcore'
 import type { Finding, Progress } from './screen.ts'
 
 /** Neither is the repository's own, and both are large. */
 const SKIPPED = new Set(['.git', 'node_modules'])
-/** Files open at one time: below the usual limit of 1024 descriptors. */
-const OPEN_MAX = 800
+/** Files open at one time, and descriptors left for others: the usual limit is 1024, and some have less. */
+const [OPEN_MAX, SPARE] = [800, 100]
 const MIB = 1 << 20
 
 /** The directory that holds package.json: this file runs compiled or as it is. */
@@ -48,12 +48,14 @@ export async function readEverything(
 ): Promise<Finding> {
   const root = findRoot()
   const paths = await filesBelow(root)
+  const { nofile } = probe().limits
+  const openMax = Math.min(OPEN_MAX, Math.max(16, Number(nofile ?? 1024) - SPARE) || OPEN_MAX)
   const before = ring.stats()
   const differences: string[] = []
   let bytes = 0
   let ringMs = 0
-  for (let first = 0; first < paths.length; first += OPEN_MAX) {
-    const group = paths.slice(first, first + OPEN_MAX)
+  for (let first = 0; first < paths.length; first += openMax) {
+    const group = paths.slice(first, first + openMax)
     progress(`reading ${group.length} files at once`)
     const started = performance.now()
     const contents = await Promise.all(group.map(readThroughRing))

@@ -2,6 +2,9 @@
 
 const isTerminal = process.stdout.isTTY === true
 
+// Whoever pipes the tour into `head` has seen enough.
+process.stdout.on('error', () => process.exit(0))
+
 /** Says what goes on right now; only a terminal shows each of these, other outputs the first of a step. */
 export type Progress = (text: string) => void
 
