@@ -51,11 +51,14 @@ function whatIsThere(): Finding {
 
 async function measure(ring: Uring, dir: string, progress: Progress): Promise<Finding> {
   const rounds = quick ? 1 : 7
+  // Each client takes four descriptors: two ends on either side of the comparison.
+  const room = Number(probe().limits.nofile) || 1024
+  const clients = quick ? 4 : Math.max(4, Math.min(64, Math.floor((room - 100) / 4)))
   const outcomes: Outcome[] = []
   const makers: (() => Promise<Measured>)[] = [
     () => readContests(ring, dir, quick ? 256 : 16_384),
     () => smallFilesContest(ring, dir, quick ? 64 : 2000),
-    () => echoContest(quick ? 4 : 64, quick ? 2 : 40),
+    () => echoContest(clients, quick ? 2 : 40),
   ]
   for (const make of makers) {
     progress('preparing the next measurement')
