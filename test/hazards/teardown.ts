@@ -170,6 +170,6 @@ async function plantedCloseFdOnly(options: UringOptions): Promise<Json> {
   return { wroteAfterwards: buffer.toString('utf8', 0, 4) === 'late' }
 }
 
-await program({ stale, closeInFlight, dropped, plantedCloseFdOnly })
+await program({ stale, closeInFlight, dropped, plantedCloseFdOnly }, ['plantedCloseFdOnly'])
 // Its fd is gone, so nothing can clean up after the planted bug any more: leave without trying.
 if (process.argv[2] === 'plantedCloseFdOnly') process.exit(0)
