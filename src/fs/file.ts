@@ -16,6 +16,9 @@ export interface FileOptions extends Omit<OpenOptions, 'slot'> {
   ring?: Uring | undefined
 }
 
+/** Room that a file is read into before anybody asks for its size, in bytes. */
+const FIRST_READ = 16384
+
 export class File {
   readonly #ring: Uring
   readonly #resource: Resource
@@ -120,16 +123,20 @@ export class File {
 
   /** Reads from the own offset to the end. */
   async readToEnd(): Promise<Buffer> {
-    const { size } = await this.stat()
-    let buffer = Buffer.allocUnsafe(Math.max(size - this.#offset, 0) + 1)
+    // Most files are small, and asking for the size costs more than reading them: the kernel hands each statx to a worker.
+    let buffer: Buffer = Buffer.allocUnsafe(FIRST_READ)
     let filled = 0
     for (;;) {
       const bytes = await this.read(buffer, { offset: filled })
-      if (bytes === 0) return buffer.subarray(0, filled)
+      if (bytes === 0) break
       filled += bytes
-      // The file is longer than it said (it grew, or it is one of /proc): more room.
-      if (filled === buffer.length) buffer = Buffer.concat([buffer], Math.max(buffer.length * 2, 65536))
+      if (filled < buffer.length) continue
+      // It may also be longer than it says: it grew, or is one of /proc.
+      const { size } = await this.stat()
+      buffer = Buffer.concat([buffer], Math.max(buffer.length * 2, filled + size - this.#offset + 1))
     }
+    // A short text shall not keep a long buffer alive.
+    return filled * 2 < buffer.length ? Buffer.from(buffer.subarray(0, filled)) : buffer.subarray(0, filled)
   }
 
   /** Brings the data, and unless `datasync` the metadata, to the device. */
