@@ -7,7 +7,8 @@ import { Uring, type UringOptions } from './uring.ts'
 /** One module instance per thread, so these are the thread's own. */
 let ring: Uring | null = null
 const tasks = new Set<Promise<unknown>>()
-let running = 0
+/** What each `run` that is under way has seen fail, in the order in which it failed. */
+const runs = new Set<unknown[]>()
 
 /** The thread's ring; made with default options when nobody called `init`. */
 export function defaultRing(): Uring {
@@ -24,6 +25,9 @@ export function defaultRing(): Uring {
 export function init(options: UringOptions | number = {}, flags?: number): Uring {
   if (ring !== null && !ring.closed)
     throw stateError('This thread has a ring already; close it before init()')
+  if (typeof options !== 'number' && (typeof options !== 'object' || options === null)) {
+    throw argumentTypeError('options', 'of type number or object', options)
+  }
   const chosen: UringOptions = typeof options === 'number' ? { entries: options } : { ...options }
   if (flags !== undefined) chosen.flags = flags
   ring = new Uring(chosen)
@@ -44,10 +48,10 @@ export function spawn<T>(task: Promise<T> | (() => Promise<T> | T)): Promise<T> 
   promise.then(
     () => tasks.delete(promise),
     (error) => {
-      // run() reports it; when nobody runs, it is an unhandled rejection like any other.
-      if (running > 0) return
       tasks.delete(promise)
-      throw error
+      for (const failures of runs) failures.push(error)
+      // run() reports it; when nobody runs, it is an unhandled rejection like any other.
+      if (runs.size === 0) throw error
     },
   )
   return promise
@@ -62,14 +66,9 @@ export function spawn<T>(task: Promise<T> | (() => Promise<T> | T)): Promise<T> 
 export async function run<T>(main?: Promise<T> | (() => Promise<T> | T)): Promise<T | undefined> {
   const first = main === undefined ? undefined : spawn(main)
   const failures: unknown[] = []
-  running++
-  while (tasks.size > 0) {
-    const batch = [...tasks]
-    const results = await Promise.allSettled(batch)
-    for (const task of batch) tasks.delete(task)
-    for (const result of results) if (result.status === 'rejected') failures.push(result.reason)
-  }
-  running--
+  runs.add(failures)
+  while (tasks.size > 0) await Promise.allSettled(tasks)
+  runs.delete(failures)
   if (failures.length > 0) throw failures[0]
   return first
 }
