@@ -14,7 +14,7 @@ function rawRounds(ring: Ring, ops: number): void {
   let sum = 0
   const onCqe = (userData: number, _high: number, res: number): void => {
     if (res < 0) throw new Error(`NOP: ${res}`)
-    sum += userData
+    sum = (sum + userData) | 0
   }
   let done = 0
   while (done < ops) {
@@ -26,7 +26,7 @@ function rawRounds(ring: Ring, ops: number): void {
     ring.submitAndWait(BATCH)
     done += ring.forEachCqe(onCqe)
   }
-  if (sum !== (done / BATCH) * ((BATCH * (BATCH - 1)) / 2)) throw new Error(`NOPs got lost: ${sum}`)
+  if (sum !== (((done / BATCH) * ((BATCH * (BATCH - 1)) / 2)) | 0)) throw new Error(`NOPs got lost: ${sum}`)
 }
 
 function raw(context: Context, name: string, flags: number): Case {

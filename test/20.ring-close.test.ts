@@ -140,6 +140,7 @@ const queueCalls = (ring: Ring): Record<string, () => unknown> => ({
   flush: () => ring.flush(),
   sqReady: () => ring.sqReady(),
   sqSpaceLeft: () => ring.sqSpaceLeft(),
+  unclaim: () => ring.unclaim(0),
   sqringWait: () => ring.sqringWait(),
   getEvents: () => ring.getEvents(),
   peekCqe: () => ring.peekCqe(),

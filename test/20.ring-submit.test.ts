@@ -257,3 +257,30 @@ test('a resized ring keeps what is queued and what has completed', (t) => {
   assert.throws(() => other.resizeRings(8), { code: 'ERR_INVALID_ARG_VALUE', message: /deferTaskrun/ })
   other.close()
 })
+
+test('unclaimed entries are free, and zero again', (t) => {
+  oracle(t)
+  const ring = new Ring({ entries: 8 })
+  t.after(() => ring.close({ cancel: true }))
+  const tail = ring.control[CTL.SQ_TAIL]!
+  for (let i = 0; i < 3; i++) ring.getSqe()!.words.fill(-1)
+  ring.unclaim(tail)
+  assert.deepEqual([ring.sqReady(), ring.sqSpaceLeft()], [0, 8])
+  for (let i = 0; i < 8; i++)
+    assert.ok(
+      ring.getSqe()!.words.every((word) => word === 0),
+      `entry ${i}`,
+    )
+  assert.equal(ring.getSqe(), null)
+  assert.equal(ring.submitAndWait(8), 8)
+  assert.equal(
+    ring.forEachCqe(() => {}),
+    8,
+  )
+  // Entries that the kernel has used are zero when they come round again.
+  for (let i = 0; i < 8; i++)
+    assert.ok(
+      ring.getSqe()!.words.every((word) => word === 0),
+      `entry ${i} again`,
+    )
+})

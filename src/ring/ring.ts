@@ -14,6 +14,7 @@ import { Completion } from './ring-completion.ts'
 import { isTransient, type RingCore, unwatchRing, watchRing } from './ring-core.ts'
 import { openRing, type RingMemory, resizeRing } from './ring-setup.ts'
 import type { Sqe } from './sqe.ts'
+import type { SubmissionQueue } from './submission-queue.ts'
 import { beginWait, NO_WAIT, remainingNs, type WaitOptions } from './wait.ts'
 
 export interface RingOptions extends SetupOptions {
@@ -47,6 +48,7 @@ export interface CloseOptions {
  */
 export class Ring extends Completion {
   readonly #core: RingCore
+  readonly #sq: SubmissionQueue
   readonly #driver: Driver
   #geometry: RingGeometry
   #memory: RingMemory
@@ -71,6 +73,7 @@ export class Ring extends Completion {
     const { core, geometry, memory, controlMemory } = openRing(driver, options)
     super(core)
     this.#core = core
+    this.#sq = core.sq
     this.#driver = driver
     this.#geometry = geometry
     this.#memory = memory
@@ -128,9 +131,9 @@ export class Ring extends Completion {
    * @man io_uring_get_sqe(3)
    */
   getSqe(): Sqe | null {
-    const core = this.#core
-    if (core.closed) core.assertOpen()
-    return core.sq.claim()
+    const sqe = this.#sq.claim()
+    if (sqe === null) this.#core.assertOpen()
+    return sqe
   }
 
   /**
@@ -293,6 +296,12 @@ export class Ring extends Completion {
     return result
   }
 
+  /** Takes back the SQEs claimed since `control[CTL.SQ_TAIL]` was `tail`; nothing may have been submitted meanwhile. */
+  unclaim(tail: number): void {
+    this.#core.assertOpen()
+    this.#core.sq.unclaim(tail)
+  }
+
   /** SQEs claimed that the kernel did not take yet. @man io_uring_sq_ready(3) */
   sqReady(): number {
     this.#core.assertOpen()
@@ -370,6 +379,7 @@ export class Ring extends Completion {
     if (onCqe !== undefined) checkFunction('onCqe', onCqe)
     if (!cancel && !core.closed) this.#assertIdle()
     core.closed = true
+    core.sq.retire()
     core.sq.discard(core.sqpoll)
     const limitMs = cancel ? timeoutMs : 0
     const left = core.quiesce({ cancel, limitMs, onCqe })

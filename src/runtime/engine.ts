@@ -481,7 +481,7 @@ export class Engine {
 
   /** Nothing was flushed while the chain was written, so its entries can be unclaimed. */
   #takeBack(tail: number): void {
-    this.control[CTL.SQ_TAIL] = tail
+    this.ring.unclaim(tail)
     for (const slot of this.#chain.splice(0)) {
       const { reject } = slot
       this.#end(slot)
