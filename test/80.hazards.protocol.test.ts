@@ -472,7 +472,7 @@ for (const kind of Object.keys(RINGS)) {
       const { cpu, ticks, wokenMs } = answer as { cpu: number; ticks: number; wokenMs: number }
       assert.ok(cpu < 0.2, `${what}: ${(cpu * 100).toFixed(0)} % of a CPU`)
       assert.ok(ticks >= 7, `${ticks} of 10 ticks`)
-      assert.ok(wokenMs < 100, `woken after ${wokenMs} ms`)
+      assert.ok(wokenMs < 500, `woken after ${wokenMs} ms`)
     }
   })
 }
