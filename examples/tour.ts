@@ -65,13 +65,15 @@ async function measure(ring: Uring, dir: string, progress: Progress): Promise<Fi
     const { contests, close } = await make()
     for (const contest of contests) {
       outcomes.push(
-        await compare(contest, rounds, (round) => progress(`${contest.name}: round ${round} of ${rounds}`)),
+        await compare(contest, rounds, quick ? 0 : 500, (round) =>
+          progress(`${contest.name}: round ${round} of ${rounds}`),
+        ),
       )
     }
     await close()
   }
   return {
-    detail: `${rounds} rounds by turns after a cold one; median and spread${quick ? ' (--quick: too short to mean much)' : ''}`,
+    detail: `${rounds} rounds by turns, after warming up; median and spread${quick ? ' (--quick: too short to mean much)' : ''}`,
     lines: outcomeTable(outcomes),
   }
 }

@@ -201,7 +201,7 @@ test('timeout-race: the losers are cancelled', async (t) => {
 
 test('benchmark: one table of the four headline jobs', async (t) => {
   oracle(t)
-  const result = await example('benchmark', '--rounds', '1', '--json')
+  const result = await example('benchmark', '--rounds', '1', '--warmup', '0', '--json')
   assertClean(result)
   const { rows } = JSON.parse(result.stdout) as { rows: { name: string; ratio: number }[] }
   assert.deepEqual(

@@ -44,25 +44,29 @@ function summarise([cold = 0, ...samples]: number[]): Times {
 }
 
 /**
- * Runs a contest: a cold run of each, then `rounds` in which they take turns in going first.
- * @param onRound is told before each round
+ * Runs a contest: a cold run of each, more of them to warm up, then `rounds` in which they take turns in going first.
+ * @param warmUpMs how long to go on before it counts: short jobs need many runs until they are compiled
+ * @param onRound is told before each round; 0 is the warm-up
  */
 export async function compare(
   contest: Contest,
   rounds: number,
+  warmUpMs: number,
   onRound: (round: number) => void = () => {},
 ): Promise<Outcome> {
-  const ours: number[] = []
-  const theirs: number[] = []
-  for (let round = 0; round <= rounds; round++) {
+  onRound(0)
+  const ours = [await time(contest.ours)]
+  const theirs = [await time(contest.theirs)]
+  const warm = performance.now() + warmUpMs
+  while (performance.now() < warm) {
+    await contest.ours()
+    await contest.theirs()
+  }
+  for (let round = 1; round <= rounds; round++) {
     onRound(round)
-    if (round % 2 === 0) {
-      ours.push(await time(contest.ours))
-      theirs.push(await time(contest.theirs))
-    } else {
-      theirs.push(await time(contest.theirs))
-      ours.push(await time(contest.ours))
-    }
+    if (round % 2 === 0) ours.push(await time(contest.ours))
+    theirs.push(await time(contest.theirs))
+    if (round % 2 === 1) ours.push(await time(contest.ours))
   }
   return { contest, ours: summarise(ours), theirs: summarise(theirs) }
 }
