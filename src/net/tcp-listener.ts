@@ -87,7 +87,8 @@ export class TcpListener {
         if (result.done !== true) return new TcpStream(this.#ring, result.value)
       } catch (error) {
         if (this.#connections === connections) this.#connections = null
-        throw error
+        const { errno, syscall } = error as NodeJS.ErrnoException
+        throw errno !== undefined && syscall === 'accept' ? socketError(errno, 'accept') : error
       }
       if (this.#closing !== null) throw socketError(-125, 'accept')
       // Another waiting accept() got the error that ended the request; this one waits on.
