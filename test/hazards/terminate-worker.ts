@@ -12,7 +12,7 @@ export interface Work {
   sockets: number[]
   /** A file of a slow disk, or ''. */
   slowFd: number
-  phase: 'waiting' | 'not submitted' | 'submitting'
+  phase: 'waiting' | 'not submitted' | 'submitting' | 'settling'
 }
 
 const VICTIM = 0xaa
@@ -58,7 +58,8 @@ function go(): void {
   for (const ring of rings) begin(ring)
   if (phase !== 'not submitted') for (const ring of rings) ring.flush()
   parentPort!.postMessage('at work')
-  if (phase === 'waiting') return
+  if (phase === 'settling') for (const ring of rings) settleForEver(ring)
+  if (phase === 'waiting' || phase === 'settling') return
   // Busy until the end, so that what is queued does not go down by itself.
   for (const end = Date.now() + 10_000; Date.now() < end; ) {
     if (phase === 'not submitted') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
@@ -70,4 +71,13 @@ function submitMore(ring: Uring): void {
   if (ring.stats().inFlight > 500) return
   for (const fd of pipes) ring.read(fd, Buffer.alloc(4096)).catch(() => {})
   ring.flush()
+}
+
+/** Keeps JavaScript busy with completions: the end comes in the middle of a callback. */
+function settleForEver(ring: Uring): void {
+  for (let lane = 0; lane < 16; lane++) {
+    void (async () => {
+      for (let i = 1; ; i++) await (i % 40 ? ring.nop() : ring.timeout(0.05))
+    })()
+  }
 }

@@ -64,7 +64,7 @@ async function successor(lane: Lane, work: Work, dead: Ends | null): Promise<Wor
 }
 
 async function runLane(lane: Lane, rounds: number, first: number, slowFd: number): Promise<void> {
-  const phases = ['waiting', 'waiting', 'not submitted', 'submitting'] as const
+  const phases = ['waiting', 'settling', 'not submitted', 'submitting'] as const
   let dead: Ends | null = null
   for (let i = first; i <= first + rounds; i++) {
     const pipes = Array.from({ length: PAIRS }, rawPipe)
