@@ -4,7 +4,7 @@
 import { mkdirSync, readFile as readFileCallback, readFileSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type FixedFile, Uring } from 'ringcore'
+import { type FixedFile, readFile as ringReadFile, Uring } from 'ringcore'
 import { type Bench, type Case, type Context, type Target, timed } from './harness.ts'
 import { fileSystemOf, numbers } from './tools.ts'
 
@@ -85,6 +85,7 @@ function readCase(files: Files, inFlight: number): Case {
     name: inFlight === 1 ? 'one after another' : `${inFlight} at once`,
     unit: 'µs',
     subjects: [
+      subject('readFile', (path) => ringReadFile(path, { ring })),
       subject('ring.chain', (path, lane) => readChained(ring, path, slots[lane]!, rooms[lane]!)),
       subject('fs.promises.readFile', (path) => readFile(path)),
       subject('fs.readFile', withCallback),

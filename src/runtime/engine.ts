@@ -14,7 +14,15 @@ import {
   IOSQE_IO_LINK,
 } from '../sys/abi.ts'
 import { CTL, USER_DATA_FOREIGN, USER_DATA_INTERNAL } from '../sys/driver.ts'
-import { AbortError, bufferDetachedError, errnoError, ringClosedError, stateError } from '../sys/error.ts'
+import { EBADR, ECANCELED, EINTR, ENOMEM, ETIME, ETIMEDOUT } from '../sys/errno.ts'
+import {
+  AbortError,
+  bufferDetachedError,
+  errnoError,
+  ringClosedError,
+  stateError,
+  type UringError,
+} from '../sys/error.ts'
 import { closeFd } from '../sys/syscalls.ts'
 import { writeTimespecMs } from '../sys/timespec.ts'
 import { Backlog } from './backlog.ts'
@@ -24,11 +32,6 @@ import { Arena, CopyPool, Scratch } from './memory-pool.ts'
 import { checkOptions, listen, type OperationOptions } from './options.ts'
 import { type Slot, Slots } from './slots.ts'
 
-const ECANCELED = -125
-const ETIME = -62
-const ETIMEDOUT = -110
-const EBADR = -53
-const EINTR = -4
 /** What a cancelled SPLICE ends with: a number that the kernel keeps for itself. */
 const ERESTARTSYS = -512
 /** user_data of cancel requests: their CQE is of no interest. */
@@ -126,6 +129,12 @@ export class Engine {
     return slot
   }
 
+  /** Whether `entries` operations can begin now, one behind the other and with nothing flushed in between. */
+  hasRoom(entries: number): boolean {
+    if (this.#state !== 'open' || this.#backlog.length !== 0 || this.linking !== 0) return false
+    return this.slots.available >= entries && this.#room(entries)
+  }
+
   /** Claims an SQE, submitting what is queued when there is none; null when the kernel takes no more now. */
   #entry(): Sqe | null {
     return this.ring.getSqe() ?? (this.#room(1) ? this.ring.getSqe() : null)
@@ -139,7 +148,7 @@ export class Engine {
     try {
       ring.flush()
     } catch (error) {
-      this.#fail(error as Error)
+      this.#enterFailed(error as UringError)
       return false
     }
     return ring.sqSpaceLeft() >= entries
@@ -254,10 +263,7 @@ export class Engine {
   /** Takes one batch of drained CQEs; runs inside the event loop's turn. `count` < 0 is an error of enter itself. */
   onBatch(count: number): void {
     if (count < 0) {
-      const error = errnoError(count, 'io_uring_enter')
-      if (count === EBADR)
-        process.emitWarning(`A completion was lost for want of kernel memory: ${error.message}`)
-      else this.#fail(error)
+      this.#enterFailed(errnoError(count, 'io_uring_enter'))
       return
     }
     this.#count = count
@@ -348,14 +354,14 @@ export class Engine {
   }
 
   #errorOf(slot: Slot, res: number): Error {
-    const canceled = res === ECANCELED || res === EINTR || res === ERESTARTSYS
+    const canceled = res === -ECANCELED || res === -EINTR || res === ERESTARTSYS
     if (canceled) {
       if (slot.signal?.aborted === true) return new AbortError(slot.signal.reason)
       if (this.#state !== 'open') return ringClosedError()
     }
     const { syscall } = opTable[slot.opcode]!
-    const timedOut = res === ETIME || (canceled && slot.expires > 0 && performance.now() >= slot.expires)
-    const errno = timedOut ? ETIMEDOUT : res === ERESTARTSYS ? ECANCELED : res
+    const timedOut = res === -ETIME || (canceled && slot.expires > 0 && performance.now() >= slot.expires)
+    const errno = timedOut ? -ETIMEDOUT : res === ERESTARTSYS ? -ECANCELED : res
     return errnoError(errno, syscall, slot.details ?? undefined)
   }
 
@@ -373,26 +379,14 @@ export class Engine {
     if (this.#state === 'open') this.ring.driver.loopActivate(this.ring.handle)
   }
 
-  /** Whether an operation in flight may touch the bytes from `from` to `to` of `memory`. */
-  uses(memory: ArrayBufferLike, from: number, to: number): boolean {
-    for (const slot of this.slots) {
-      const views = Array.isArray(slot.held) ? [slot.view, ...slot.held] : [slot.view]
-      for (const view of views) {
-        if (!ArrayBuffer.isView(view) || view.buffer !== memory) continue
-        const at = this.addresses.of(view)
-        if (at < to && at + view.byteLength > from) return true
-      }
-    }
-    return false
-  }
-
   /** Submits and waits, without the event loop, until nothing is in flight: for `process.on('exit')`. */
   flushSync(): void {
     this.#settleBatch()
     const { driver, handle } = this.ring
     while (this.control[CTL.LIVE]! > 0) {
       const count = driver.turn(handle, 1, 1000)
-      if (count < 0 && count !== -11 && count !== -16) throw errnoError(count, 'io_uring_enter')
+      if (count < 0 && count !== -11 && count !== -16 && count !== -ENOMEM)
+        throw errnoError(count, 'io_uring_enter')
       if (count > 0) this.onBatch(count)
     }
   }
@@ -430,6 +424,12 @@ export class Engine {
     this.ring.close({ cancel: true })
   }
 
+  #enterFailed(error: UringError): void {
+    if (error.errno === -EBADR) {
+      process.emitWarning(`A completion was lost for want of kernel memory: ${error.message}`)
+    } else if (error.errno !== -ENOMEM) this.#fail(error) // ENOMEM: the entries stay queued, and go down later
+  }
+
   /**
    * `enter` itself failed for good (the ring fd was closed under us, say): no CQE will come any more. Every promise is told, and
    * what the kernel may still use stays held for ever: a leak is safe, a free is not.
@@ -440,7 +440,7 @@ export class Engine {
     this.#backlog.rejectAll(error)
     for (const slot of this.slots) {
       slot.reject?.(error)
-      slot.sink?.onCqe(ECANCELED, 0, true)
+      slot.sink?.onCqe(-ECANCELED, 0, true)
     }
     this.control[CTL.REFS] = 0
     this.control[CTL.LIVE] = 0

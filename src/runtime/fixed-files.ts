@@ -7,7 +7,7 @@ import { FixedFile } from './resource.ts'
 
 export class FixedFiles {
   readonly #ring: Ring
-  readonly #max: number
+  #max: number
   readonly #free: FixedFile[] = []
   readonly #taken = new Set<FixedFile>()
   #made = 0
@@ -21,8 +21,7 @@ export class FixedFiles {
   take(): FixedFile {
     if (!this.#registered) {
       if (this.#max === 0) throw rangeError('options.fixedFiles', '>= 1 to use direct descriptors', 0)
-      this.#ring.registerFilesSparse(this.#max)
-      this.#registered = true
+      this.#register()
     }
     let file = this.#free.pop()
     if (file === undefined) {
@@ -35,6 +34,20 @@ export class FixedFiles {
     }
     this.#taken.add(file)
     return file
+  }
+
+  /** As many as were asked for, or as many as RLIMIT_NOFILE allows. */
+  #register(): void {
+    for (;;) {
+      try {
+        this.#ring.registerFilesSparse(this.#max)
+        this.#registered = true
+        return
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EMFILE' || this.#max < 16) throw error
+        this.#max = this.#max >> 1
+      }
+    }
   }
 
   give(file: FixedFile): void {

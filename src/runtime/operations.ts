@@ -127,6 +127,34 @@ export function checkSlot(slot: unknown): asserts slot is FixedFile | undefined 
     throw argumentTypeError('options.slot', 'an instance of FixedFile', slot)
 }
 
+/**
+ * Puts a path where the kernel finds it until the final CQE.
+ * @param at byte offset in the slot's scratch block, and the room there
+ */
+export function putPath(
+  engine: Engine,
+  slot: Slot,
+  path: string | Uint8Array,
+  at = 0,
+  room = Scratch.BYTES - 16,
+): number {
+  const { scratch } = engine
+  if (typeof path === 'string' ? path.length * 3 < room : path.length < room) {
+    const offset = scratch.offset(slot.index) + at
+    let bytes: number
+    if (typeof path === 'string') bytes = scratch.bytes.write(path, offset, room - 1, 'utf8')
+    else {
+      scratch.bytes.set(path, offset)
+      bytes = path.length
+    }
+    scratch.bytes[offset + bytes] = 0
+    return scratch.address(slot.index) + at
+  }
+  const long = Buffer.concat([typeof path === 'string' ? Buffer.from(path) : path, Buffer.of(0)])
+  slot.held = slot.held === null ? long : [slot.held, long]
+  return engine.ring.driver.addressOf(long)
+}
+
 export class Operations {
   /** The machinery below; for tests, tools and the curious. */
   readonly engine: Engine
@@ -177,26 +205,9 @@ export class Operations {
     return this.lend(slot, view, address, length, offset)
   }
 
-  /**
-   * Puts a path where the kernel finds it until the final CQE.
-   * @param at byte offset in the slot's scratch block, and the room there
-   */
-  protected path(slot: Slot, path: string | Uint8Array, at = 0, room = Scratch.BYTES - 16): number {
-    const { scratch } = this.engine
-    if (typeof path === 'string' ? path.length * 3 < room : path.length < room) {
-      const offset = scratch.offset(slot.index) + at
-      let bytes: number
-      if (typeof path === 'string') bytes = scratch.bytes.write(path, offset, room - 1, 'utf8')
-      else {
-        scratch.bytes.set(path, offset)
-        bytes = path.length
-      }
-      scratch.bytes[offset + bytes] = 0
-      return scratch.address(slot.index) + at
-    }
-    const long = Buffer.concat([typeof path === 'string' ? Buffer.from(path) : path, Buffer.of(0)])
-    slot.held = slot.held === null ? long : [slot.held, long]
-    return this.engine.ring.driver.addressOf(long)
+  /** See `putPath`. */
+  protected path(slot: Slot, path: string | Uint8Array, at?: number, room?: number): number {
+    return putPath(this.engine, slot, path, at, room)
   }
 
   /** Writes a timespec of `ms` milliseconds into the slot's scratch block and returns its address. */

@@ -178,7 +178,7 @@ export class Uring extends ControlOperations {
     const lent = this.engine.arena.find(buffer)
     const from = lent?.address ?? 0
     const to = from + (lent?.pages ?? 0) * 4096
-    if (lent !== undefined && this.engine.uses(lent.region.memory, from, to)) {
+    if (lent !== undefined && uses(this.engine, lent.region.memory, from, to)) {
       throw stateError('Cannot free the buffer: an operation still uses it')
     }
     this.engine.arena.free(buffer)
@@ -264,6 +264,19 @@ export class Uring extends ControlOperations {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
+}
+
+/** Whether an operation in flight may touch the bytes from `from` to `to` of `memory`. */
+function uses(engine: Engine, memory: ArrayBufferLike, from: number, to: number): boolean {
+  for (const slot of engine.slots) {
+    const views = Array.isArray(slot.held) ? [slot.view, ...slot.held] : [slot.view]
+    for (const view of views) {
+      if (!ArrayBuffer.isView(view) || view.buffer !== memory) continue
+      const at = engine.addresses.of(view)
+      if (at < to && at + view.byteLength > from) return true
+    }
+  }
+  return false
 }
 
 /** Registers arena memory as fixed buffers, while the kernel's limits allow. */
