@@ -124,8 +124,10 @@ export class Engine {
     slot.sqeFlags = this.linking
     if (this.linking !== 0) this.#chain.push(slot)
     if (options !== undefined) this.#apply(slot, options)
-    if (slot.referenced) control[CTL.REFS]!++
-    if (control[CTL.ACTIVE] === 0) this.ring.driver.loopActivate(this.ring.handle)
+    let activate = control[CTL.ACTIVE] === 0
+    // Among operations that hold nothing open this is the first that does: libuv must hear of it before it looks who is left.
+    if (slot.referenced && control[CTL.REFS]!++ === 0 && control[CTL.LIVE]! > 1) activate = true
+    if (activate) this.ring.driver.loopActivate(this.ring.handle)
     return slot
   }
 
@@ -405,6 +407,7 @@ export class Engine {
     this.#backlog.rejectAll(ringClosedError())
     if (this.control[CTL.LIVE]! > 0) {
       this.control[CTL.REFS]!++
+      driver.loopActivate(handle)
       this.flush()
       this.cancels.all(() => this.control[CTL.LIVE]! > 0)
       await new Promise<void>((resolve) => {
