@@ -11,7 +11,7 @@ import { setImmediate as immediate, setTimeout as sleep } from 'node:timers/prom
 import { MessageChannel, Worker } from 'node:worker_threads'
 import type { Uring, UringOptions } from 'ringcore'
 import { oracle, pipe, runNode, withTimeout } from './helpers.js'
-import { blockedReads, openUring, testKinds, turn } from './uring.js'
+import { blockedReads, oneOf, openUring, testKinds, turn } from './uring.js'
 
 const WAYS: Record<string, UringOptions> = {
   auto: {},
@@ -36,20 +36,24 @@ testKinds(
   'timers fire on time',
   (t, ring) =>
     pending(t, ring, async () => {
-      for (const ms of [1, 5, 20, 50]) {
-        const started = performance.now()
-        await sleep(ms)
-        const took = performance.now() - started
-        assert.ok(took >= ms - 1 && took < ms + 40, `${ms} ms took ${took}`)
-      }
+      await oneOf(8, async () => {
+        for (const ms of [1, 5, 20, 50]) {
+          const started = performance.now()
+          await sleep(ms)
+          const took = performance.now() - started
+          assert.ok(took >= ms - 1 && took < ms + 40, `${ms} ms took ${took}`)
+        }
+      })
       const order: number[] = []
       await Promise.all([30, 10, 20].map((ms) => sleep(ms).then(() => order.push(ms))))
       assert.deepEqual(order, [10, 20, 30])
-      let ticks = 0
-      const interval = setInterval(() => ticks++, 5)
-      await sleep(103)
-      clearInterval(interval)
-      assert.ok(ticks >= 10 && ticks <= 21, `${ticks} ticks of 5 ms in 103 ms`)
+      await oneOf(8, async () => {
+        let ticks = 0
+        const interval = setInterval(() => ticks++, 5)
+        await sleep(103)
+        clearInterval(interval)
+        assert.ok(ticks >= 10 && ticks <= 21, `${ticks} ticks of 5 ms in 103 ms`)
+      })
     }),
   WAYS,
 )
@@ -116,8 +120,8 @@ testKinds(
       const [code] = await once(child, 'close')
       assert.deepEqual([code, output], [3, 'child\n'])
 
-      const signal = once(process, 'SIGUSR2')
-      process.kill(process.pid, 'SIGUSR2')
+      const signal = once(process, 'SIGHUP')
+      process.kill(process.pid, 'SIGHUP')
       await signal
     }),
   WAYS,
@@ -127,22 +131,23 @@ testKinds(
   'completions come within 50 ms while JavaScript sleeps',
   async (t, ring) => {
     // The writer is another process: nothing of libuv's wakes this thread. A timer far away lets epoll sleep long.
-    const { reader, writer } = pipe(t)
-    const far = setTimeout(() => {}, 60_000)
-    const child = spawn('sh', ['-c', 'for i in 1 2 3 4 5 6; do sleep 0.08; date +%s%3N >&3; done'], {
-      stdio: ['ignore', 'ignore', 'inherit', writer.fd],
+    await oneOf(5, async () => {
+      const { reader, writer } = pipe(t)
+      const far = setTimeout(() => {}, 60_000)
+      const child = spawn('sh', ['-c', 'for i in 1 2 3 4 5 6; do sleep 0.08; date +%s%3N >&3; done'], {
+        stdio: ['ignore', 'ignore', 'inherit', writer.fd],
+      })
+      const exited = once(child, 'exit')
+      const late: number[] = []
+      for (let i = 0; i < 6; i++) {
+        const buffer = Buffer.alloc(14)
+        assert.equal(await withTimeout(ring.read(reader.fd, buffer), 3000, `line ${i}`), 14)
+        late.push(Date.now() - Number(buffer.toString()))
+      }
+      clearTimeout(far)
+      await exited
+      assert.ok(Math.max(...late) < 50, `late by ${late} ms`)
     })
-    const exited = once(child, 'exit')
-    const late: number[] = []
-    for (let i = 0; i < 6; i++) {
-      const buffer = Buffer.alloc(14)
-      assert.equal(await withTimeout(ring.read(reader.fd, buffer), 3000, `line ${i}`), 14)
-      late.push(Date.now() - Number(buffer.toString()))
-    }
-    clearTimeout(far)
-    await exited
-    // One may be the scheduler's fault on a busy machine; one that waited for something else would show in all.
-    assert.ok(late.filter((ms) => ms > 50).length <= 1 && Math.max(...late) < 300, `late by ${late} ms`)
   },
   WAYS,
 )
@@ -289,7 +294,7 @@ test('a worker that is terminated with operations in flight ends quickly', async
     await withTimeout(once(each, 'message'), 5000, 'the worker')
     const started = performance.now()
     await withTimeout(each.terminate(), 3000, `terminate(${options})`)
-    assert.ok(performance.now() - started < 1000, options)
+    assert.ok(performance.now() - started < 2000, options)
   }
 })
 

@@ -50,6 +50,20 @@ export function testKinds(
 /** Resolves in a later turn of the event loop. */
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
+/**
+ * For what is measured in milliseconds, on a machine that others may keep busy: the body may fail, but not every time.
+ * What the code does wrong, it does wrong each time.
+ */
+export async function oneOf(attempts: number, body: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await body()
+    } catch (error) {
+      if (attempt === attempts) throw error
+    }
+  }
+}
+
 /** Reads from an empty pipe, `count` of them at once: operations that stay in flight until something is written. */
 export function blockedReads(t: TestContext, ring: Uring, count: number, signal?: AbortSignal) {
   const ends = pipe(t)
