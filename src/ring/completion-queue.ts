@@ -267,8 +267,7 @@ export class CompletionQueue {
         const count = this.collect(scratch, room, tail)
         seen += count
         this.#latest = scratch
-        for (let index = 0; index < count; index++) {
-          const at = index * words
+        for (let index = 0, at = 0; index < count; index++, at += words) {
           try {
             callback(scratch[at]! >>> 0, scratch[at + 1]! >>> 0, scratch[at + 2]!, scratch[at + 3]!, index)
           } catch (error) {
