@@ -9,8 +9,8 @@ import test, { type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { TcpListener, TcpStream, type Uring } from 'ringcore'
 import type { InternetAddress } from 'ringcore/sys'
-import { countFds, OwnedFd, oracle, requires, runNode, withTimeout } from './helpers.js'
-import { compileTool } from './tools.js'
+import { countFds, OwnedFd, oracle, withTimeout } from './helpers.js'
+import { pair, readAll } from './tcp.js'
 import { failure, oneOf, openUring, testKinds, turn } from './uring.js'
 
 /** A listener that the test's end closes. */
@@ -42,26 +42,6 @@ async function connect(t: TestContext, ring: Uring, port: number): Promise<TcpSt
   const stream = await TcpStream.connect({ host: '127.0.0.1', port, ring })
   t.after(() => stream.destroy())
   return stream
-}
-
-/** A stream of ours and a socket of node:net's, connected. */
-async function pair(t: TestContext, ring: Uring): Promise<{ stream: TcpStream; socket: net.Socket }> {
-  const listener = TcpListener.bind({ host: '127.0.0.1', port: 0, ring })
-  const socket = net.connect({ port: listener.port, host: '127.0.0.1', allowHalfOpen: true })
-  socket.on('error', () => {})
-  const stream = await listener.accept()
-  await listener.close()
-  t.after(async () => {
-    socket.destroy()
-    await stream.destroy()
-  })
-  return { stream, socket }
-}
-
-async function readAll(stream: TcpStream): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  for await (const chunk of stream) chunks.push(chunk)
-  return Buffer.concat(chunks)
 }
 
 function shape(error: NodeJS.ErrnoException) {
@@ -286,39 +266,6 @@ testKinds(
   },
 )
 
-testKinds(
-  'a reader that sleeps makes the sender stall: memory is bounded',
-  async (t, ring) => {
-    const { stream, socket } = await pair(t, ring)
-    const before = process.memoryUsage()
-    const total = 50 * 1024 * 1024
-    const chunk = Buffer.alloc(1024 * 1024, 7)
-    let sent = 0
-    const sending = (async () => {
-      for (; sent < total; sent += chunk.length) if (!socket.write(chunk)) await once(socket, 'drain')
-      socket.end()
-    })()
-    // One byte is read, so that receiving has begun; then the reader sleeps.
-    assert.equal(await stream.read(Buffer.alloc(1)), 1)
-    let last = -1
-    while (last !== sent) {
-      last = sent
-      await sleep(100)
-    }
-    assert.ok(sent < 20 * 1024 * 1024, `${sent >> 20} MiB went into a sleeping reader`)
-    assert.ok(stream.bytesRead < 6 * 1024 * 1024, `${stream.bytesRead} bytes taken ahead`)
-    const { arrayBuffers, external } = process.memoryUsage()
-    assert.ok(arrayBuffers + external - before.arrayBuffers - before.external < 40 * 1024 * 1024)
-    const buffer = Buffer.alloc(65_536)
-    let bytes = 1
-    for (let n = 1; n > 0; bytes += n) n = await withTimeout(stream.read(buffer), 2000, `byte ${bytes}`)
-    await sending
-    assert.equal(bytes, total)
-    await stream.close()
-  },
-  { DEFER_TASKRUN: {}, 'waits in epoll': { wait: 'epoll' } },
-)
-
 testKinds('close with reads and accepts waiting', async (t, ring) => {
   const listener = listen(t, ring)
   const accepts = [failure(listener.accept()), failure(listener.accept())]
@@ -402,70 +349,6 @@ testKinds('connect: aborted, out of time, aborted too late', async (t, ring) => 
   const before = await failure(TcpStream.connect({ ...target, signal: controller.signal }))
   assert.equal(before.name, 'AbortError')
   assert.equal(ring.stats().inFlight, 0)
-})
-
-testKinds(
-  'a thousand connections at once',
-  async (t, ring) => {
-    const listener = TcpListener.bind({ host: '127.0.0.1', port: 0, backlog: 1024, ring })
-    const serving = (async () => {
-      const all: Promise<void>[] = []
-      for await (const stream of listener) {
-        all.push(
-          (async () => {
-            await using own = stream
-            await own.write(await readAll(own))
-          })(),
-        )
-      }
-      await Promise.all(all)
-      return all.length
-    })()
-    const clients = Array.from({ length: 1000 }, async (_, i) => {
-      await using stream = await TcpStream.connect({ host: '127.0.0.1', port: listener.port, ring })
-      await stream.write(`client ${i}`)
-      await stream.end()
-      assert.equal((await readAll(stream)).toString(), `client ${i}`)
-    })
-    await withTimeout(Promise.all(clients), 15_000, 'a thousand echoes')
-    await listener.close()
-    assert.equal(await serving, 1000)
-    t.diagnostic(`${ring.stats().enters} enters`)
-  },
-  { DEFER_TASKRUN: {}, SQPOLL: { sqpoll: true, sqThreadIdleMs: 20 }, 'waits in epoll': { wait: 'epoll' } },
-)
-
-test('out of descriptors: accept says EMFILE, the listener goes on', async (t) => {
-  oracle(t)
-  const tool = compileTool('limit-run')
-  if (!requires(t, { tool: typeof tool === 'string' ? {} : tool })) return
-  const { code, stdout, stderr } = await runNode(
-    `
-    import net from 'node:net'
-    import { closeSync, openSync } from 'node:fs'
-    import { TcpListener, Uring } from 'ringcore'
-    const ring = new Uring({ fixedFiles: 0 })
-    const listener = TcpListener.bind({ host: '127.0.0.1', ring })
-    const socket = net.connect(listener.port, '127.0.0.1')
-    await new Promise((resolve) => socket.on('connect', resolve))
-    const fds = []
-    try { for (;;) fds.push(openSync('/dev/null')) } catch {}
-    const waiting = listener.accept()
-    const accept = (promise) => promise.then(() => 'accepted', (error) => error.message)
-    console.log(await accept(waiting))
-    console.log(await accept(listener.accept()))
-    for (const fd of fds.splice(0, 5)) closeSync(fd)
-    const stream = await listener.accept()
-    socket.write('still works')
-    const buffer = Buffer.alloc(20)
-    console.log(buffer.toString('utf8', 0, await stream.read(buffer)))
-    process.exit(0)
-  `,
-    { wrap: [tool as string, 'nofile=64'] },
-  )
-  assert.equal(stderr, '')
-  assert.deepEqual(stdout.split('\n').slice(0, 3), ['accept EMFILE', 'accept EMFILE', 'still works'])
-  assert.equal(code, 0)
 })
 
 test('sockets from elsewhere, wrong arguments to read and write', async (t) => {
