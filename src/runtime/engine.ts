@@ -169,14 +169,11 @@ export class Engine {
     }
     if (timeout === undefined) return
     slot.expires = performance.now() + timeout - 1
-    if (slot.opcode === IORING_OP_SPLICE || slot.opcode === IORING_OP_TEE) this.#alarm(slot, timeout)
-    else this.#deadline(slot, timeout)
-  }
-
-  /** Splices wait on a worker, where the kernel (6.18) does not start the clock of a LINK_TIMEOUT: it would never fire. */
-  #alarm(slot: Slot, timeoutMs: number): void {
+    if (slot.opcode !== IORING_OP_SPLICE && slot.opcode !== IORING_OP_TEE)
+      return this.#deadline(slot, timeout)
+    // These wait on a worker, where the kernel (6.18) does not start the clock of a LINK_TIMEOUT: it would never fire.
     const { generation } = slot
-    const ms = Math.min(Math.ceil(timeoutMs), 0x7fffffff)
+    const ms = Math.min(Math.ceil(timeout), 0x7fffffff)
     slot.alarm = setTimeout(() => this.cancels.slot(slot, generation), ms).unref()
   }
 
