@@ -1,5 +1,5 @@
 // Whole files, read in one trip to the kernel while they are small.
-// Flow: the program → this → engine.ts (open → read → close, hard-linked, into a direct descriptor), file.ts for the rest.
+// Flow: the program → this → engine.ts (open → read → read → close, hard-linked, into a direct descriptor), file.ts for the rest.
 // No descriptor of the process is used, and nothing is allocated per file but its promise and its bytes.
 
 import { prepRead } from '../op/prep-file.ts'
@@ -28,10 +28,12 @@ export interface ReadFileOptions {
   signal?: AbortSignal | undefined
 }
 
-/** A longer file is read again, through a File. */
-const ROOM = 8192
+/** A longer file is read again, through a File. One byte less than two pages: the second read has the last. */
+const ROOM = 8191
 /** Files read at once on this way; more take the other one. */
 const JOBS = 128
+/** open, read, read, close */
+const STEPS = 4
 const READ_ONLY = openFlags('r')
 
 class Step implements Sink {
@@ -57,6 +59,7 @@ class Job {
   readonly #roomAddress: number
   readonly #open = new Step(this)
   readonly #read = new Step(this)
+  readonly #end = new Step(this)
   readonly #close = new Step(this)
   #left = 0
   #path: PathLike = ''
@@ -67,7 +70,7 @@ class Job {
     this.#reader = reader
     this.#ring = ring
     this.#file = file
-    this.#room = ring.alloc(ROOM)
+    this.#room = ring.alloc(ROOM + 1)
     this.#roomAddress = ring.engine.addresses.of(this.#room)
   }
 
@@ -79,17 +82,23 @@ class Job {
     this.#reject = reject
   }
 
-  /** Begins the three steps; the caller made sure of room for them. */
+  /**
+   * Begins the steps; the caller made sure of room for them. The second read sees whether the first came to the end: files of
+   * /proc give less than they have.
+   */
   start(path: PathLike, name: string | Uint8Array): Promise<Buffer | null> {
     const { engine } = this.#ring
     this.#path = path
-    this.#left = 3
+    this.#left = STEPS
     const open = this.#begin(IORING_OP_OPENAT, this.#open, IOSQE_IO_HARDLINK)
     prepOpenatDirect(open.sqe, AT_FDCWD, putPath(engine, open, name), READ_ONLY, 0, this.#file.index)
     engine.commit(open)
     const read = this.#begin(IORING_OP_READ, this.#read, IOSQE_IO_HARDLINK | IOSQE_FIXED_FILE)
-    prepRead(read.sqe, this.#file.index, this.#roomAddress, ROOM, 0)
+    prepRead(read.sqe, this.#file.index, this.#roomAddress, ROOM, -1)
     engine.commit(read)
+    const end = this.#begin(IORING_OP_READ, this.#end, IOSQE_IO_HARDLINK | IOSQE_FIXED_FILE)
+    prepRead(end.sqe, this.#file.index, this.#roomAddress + ROOM, 1, -1)
+    engine.commit(end)
     const close = this.#begin(IORING_OP_CLOSE, this.#close, 0)
     prepCloseDirect(close.sqe, this.#file.index)
     return new Promise(this.#setPromise)
@@ -108,7 +117,7 @@ class Job {
     const bytes = this.#read.result
     this.#reader.give(this)
     if (open < 0) this.#reject(this.#errorOf(open, 'open'))
-    else if (bytes === ROOM || bytes === -EINVAL) this.#resolve(null)
+    else if (this.#end.result > 0 || bytes === -EINVAL) this.#resolve(null)
     else if (bytes < 0) this.#reject(this.#errorOf(bytes, 'read'))
     else this.#resolve(Buffer.from(this.#room.subarray(0, bytes)))
   }
@@ -150,7 +159,7 @@ class SmallFiles {
 
   /** Reads a file, or says null when it must be done in another way: long, special, or too many at once. */
   read(path: PathLike, name: string | Uint8Array): Promise<Buffer | null> | null {
-    if (!this.#ring.engine.hasRoom(3)) return null
+    if (!this.#ring.engine.hasRoom(STEPS)) return null
     const job = this.#take()
     return job === null ? null : job.start(path, name)
   }
