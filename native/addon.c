@@ -378,7 +378,7 @@ static bool hold_map(struct call *c, struct ring *r, napi_value buffer) {
 static bool hold_own(struct call *c, struct ring *r, napi_value list) {
   u32 count = 0;
   napi_value buffer;
-  napi_get_array_length(c->env, list, &count);
+  if (napi_get_array_length(c->env, list, &count) != napi_ok || !count) return false; // it fails in a thread that is being ended
   for (u32 i = 0; i < count; i++) {
     if (napi_get_element(c->env, list, i, &buffer) != napi_ok || !hold_map(c, r, buffer)) return false;
     r->maps[r->map_count - 1]->own = true;
