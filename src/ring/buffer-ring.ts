@@ -45,6 +45,8 @@ export class BufferRing {
   readonly #owner: Uint8Array
   /** Bytes of each buffer that earlier completions used (incremental). */
   readonly #used: Uint32Array
+  /** The slot of the ring that each buffer was added at: what the kernel takes together lies in slots behind each other. */
+  readonly #slot: Uint16Array
   #tail = 0
   /** Buffers written behind the tail that `advance` has yet to publish. */
   #added = 0
@@ -76,6 +78,7 @@ export class BufferRing {
     this.#halves = new Uint16Array(memory, 0, entries * 8)
     this.#owner = new Uint8Array(entries).fill(TAKEN)
     this.#used = new Uint32Array(entries)
+    this.#slot = new Uint16Array(entries)
     this.#available = 0
     // Held before the kernel hears of it, so that no way out leaves it with memory that may go.
     ring.hold(memory)
@@ -123,6 +126,25 @@ export class BufferRing {
   }
 
   /**
+   * The buffers of a bundle, in the order in which the kernel filled them: that of the ring, not of their numbers.
+   * @param bid the CQE's buffer id: the first of them
+   * @param length bytes of all: the CQE's `res`
+   * @returns their ids; each but the last is full
+   * @kernel 6.10 · IORING_RECVSEND_BUNDLE
+   */
+  bundle(bid: number, length: number): number[] {
+    this.#check(bid)
+    if (this.incremental)
+      throw invalidArgument('Cannot tell the buffers of a bundle: the buffer ring is incremental')
+    const bids = [bid]
+    for (let rest = length - this.bufferBytes, slot = this.#slot[bid]!; rest > 0; rest -= this.bufferBytes) {
+      slot = (slot + 1) & (this.entries - 1)
+      bids.push(this.#halves[slot * 8 + 6]!)
+    }
+    return bids
+  }
+
+  /**
    * Gives a taken buffer back to the kernel; its bytes may change from now on.
    * @throws ERR_INVALID_STATE it is the kernel's already
    */
@@ -143,6 +165,7 @@ export class BufferRing {
     this.#words[slot * 4 + 2] = this.bufferBytes
     // Only the lower half of the last word: the upper one is the tail in slot 0.
     this.#halves[slot * 8 + 6] = bid
+    this.#slot[bid] = slot
     this.#added++
     this.#available++
   }

@@ -53,6 +53,13 @@ export class Chunk {
 /** Counts groups of a ring: a group's id is a 16-bit number. */
 const groupsMade = new WeakMap<Engine, number>()
 
+/** An id that no group of the ring has. */
+export function nextGroupId(engine: Engine): number {
+  const id = groupsMade.get(engine) ?? 0
+  groupsMade.set(engine, id + 1)
+  return id
+}
+
 export class BufferGroup {
   readonly id: number
   readonly #ring: BufferRing
@@ -62,8 +69,7 @@ export class BufferGroup {
 
   constructor(engine: Engine, options: BufferGroupOptions = {}) {
     this.#engine = engine
-    this.id = groupsMade.get(engine) ?? 0
-    groupsMade.set(engine, this.id + 1)
+    this.id = nextGroupId(engine)
     const { entries = 256, bufferBytes = 4096 } = options
     this.#ring = new BufferRing(engine.ring, { entries, bufferBytes, group: this.id })
   }
@@ -107,6 +113,19 @@ export class BufferGroup {
     target.set(this.#ring.take(bid, length))
     this.#lent++
     this.give(bid)
+  }
+
+  /** The chunks of a bundle's CQE, in the order of their bytes; empty when it brought none (end of stream). */
+  takeBundle(length: number, flags: number): Chunk[] {
+    if ((flags & IORING_CQE_F_BUFFER) === 0) return []
+    const bids = this.#ring.bundle(flags >>> IORING_CQE_BUFFER_SHIFT, length)
+    const chunks: Chunk[] = []
+    for (const [i, bid] of bids.entries()) {
+      const bytes = Math.min(length - i * this.#ring.bufferBytes, this.#ring.bufferBytes)
+      const chunk = this.take(bytes, IORING_CQE_F_BUFFER | (bid << IORING_CQE_BUFFER_SHIFT))
+      if (chunk !== undefined) chunks.push(chunk)
+    }
+    return chunks
   }
 
   /** Gives a buffer back to the kernel, and wakes a request that ran out of them. */

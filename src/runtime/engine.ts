@@ -44,6 +44,9 @@ const executor = (resolve: (value: never) => void, reject: (error: Error) => voi
   making.reject = reject
 }
 
+/** What of a slot the error of its operation tells. */
+export type Failing = Pick<Slot, 'opcode' | 'signal' | 'expires' | 'details'>
+
 export class Engine {
   readonly ring: Ring
   readonly control: Int32Array
@@ -313,7 +316,7 @@ export class Engine {
     }
     let value: unknown = res
     let error: Error | null = null
-    if (res < 0) error = this.#errorOf(slot, res)
+    if (res < 0) error = this.errorOf(slot, res)
     else if (slot.view !== null && slot.length !== 0 && slot.view.byteLength === 0)
       error = bufferDetachedError()
     else if (finish !== null) {
@@ -352,7 +355,7 @@ export class Engine {
     if (other !== null) other.drop()
   }
 
-  #errorOf(slot: Slot, res: number): Error {
+  errorOf(slot: Failing, res: number): Error {
     const canceled = res === -ECANCELED || res === -EINTR || res === ERESTARTSYS
     if (canceled) {
       if (slot.signal?.aborted === true) return new AbortError(slot.signal.reason)

@@ -2,39 +2,85 @@
 // Flow: Uring → this → op/prep-control.ts, engine.ts, multishot.ts.
 
 import { prepNop, prepPollAdd, prepPollMultishot, prepTimeout } from '../op/prep-control.ts'
+import { SQE } from '../ring/sqe.ts'
 import {
+  IORING_NOP_INJECT_RESULT,
   IORING_OP_NOP,
   IORING_OP_POLL_ADD,
   IORING_OP_TIMEOUT,
+  IORING_TIMEOUT_ABS,
+  IORING_TIMEOUT_BOOTTIME,
   IORING_TIMEOUT_ETIME_SUCCESS,
   IORING_TIMEOUT_MULTISHOT,
+  IORING_TIMEOUT_REALTIME,
 } from '../sys/abi.ts'
-import { argumentTypeError, rangeError } from '../sys/error.ts'
+import { argumentTypeError, argumentValueError, rangeError } from '../sys/error.ts'
+import { checkBoolean, checkInteger } from '../sys/validate.ts'
 import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
-import { checkTarget, checkWord, type FileTarget } from './operations.ts'
+import { checkTarget, checkWord, type FileTarget, optionalWord } from './operations.ts'
 import { NetOperations } from './operations-net.ts'
 import type { OperationOptions } from './options.ts'
+import type { Slot } from './slots.ts'
 
 const ETIME = -62
 
-function checkMs(ms: unknown): asserts ms is number {
+/** Checks a time in milliseconds. */
+export function checkMs(ms: unknown): asserts ms is number {
   if (typeof ms !== 'number') throw argumentTypeError('ms', 'of type number', ms)
   if (!(ms >= 0 && ms <= Number.MAX_SAFE_INTEGER))
     throw rangeError('ms', `>= 0 && <= ${Number.MAX_SAFE_INTEGER}`, ms)
 }
 
+/** Which clock a timeout runs on. */
+export interface ClockOptions {
+  /** 'monotonic' (the default) stands still while the machine sleeps, 'boottime' does not, 'realtime' is the wall clock. */
+  clock?: 'monotonic' | 'boottime' | 'realtime' | undefined
+  /** The time is a moment on that clock, such as `Date.now() + 1000` on 'realtime', not a length. */
+  absolute?: boolean | undefined
+}
+
+const CLOCKS = { monotonic: 0, boottime: IORING_TIMEOUT_BOOTTIME, realtime: IORING_TIMEOUT_REALTIME } as const
+
+/** The IORING_TIMEOUT_* flags of a clock. */
+export function timeoutFlags(options: ClockOptions | undefined): number {
+  const { clock = 'monotonic', absolute = false } = options ?? {}
+  if (!Object.hasOwn(CLOCKS, clock))
+    throw argumentValueError('options.clock', clock, "must be 'monotonic', 'boottime' or 'realtime'")
+  checkBoolean('options.absolute', absolute)
+  return CLOCKS[clock] | (absolute ? IORING_TIMEOUT_ABS : 0)
+}
+
+export interface NopOptions extends OperationOptions {
+  /** The result that the kernel shall give: a count, or a negative errno. @kernel 6.10 */
+  result?: number | undefined
+  /** IORING_NOP_* flags. */
+  flags?: number | undefined
+}
+
+/** Writes what a NOP has besides its opcode. */
+function nopExtras(slot: Slot, flags: number, result: number | undefined): void {
+  const { words } = slot.sqe
+  words[SQE.OP_FLAGS] = result === undefined ? flags : flags | IORING_NOP_INJECT_RESULT
+  words[SQE.LEN] = result ?? 0
+}
+
 export class ControlOperations extends NetOperations {
   /**
    * Does nothing, through the kernel and back: what a round trip costs.
-   * @returns 0
+   * @returns 0, or `options.result`
+   * @throws what a negative `options.result` says
    * @kernel 5.1 · IORING_OP_NOP
    * @man io_uring_prep_nop(3)
    */
-  nop(options?: OperationOptions): Promise<number> {
+  nop(options?: NopOptions): Promise<number> {
     try {
+      const flags = options === undefined ? 0 : optionalWord('options.flags', options.flags)
+      if (options?.result !== undefined)
+        checkInteger('options.result', options.result, -0x80000000, 0x7fffffff)
       const slot = this.engine.begin(IORING_OP_NOP, options)
       if (slot === null) return this.engine.later(() => this.nop(options), options)
       prepNop(slot.sqe)
+      if (options !== undefined) nopExtras(slot, flags, options.result)
       return this.engine.promise(slot)
     } catch (error) {
       return Promise.reject(error)
@@ -42,17 +88,18 @@ export class ControlOperations extends NetOperations {
   }
 
   /**
-   * Waits `ms` milliseconds on the kernel's monotonic clock; fractions count.
+   * Waits `ms` milliseconds on the kernel's monotonic clock, or as `options` say; fractions count.
    * @throws AbortError
    * @kernel 5.4 · IORING_OP_TIMEOUT
    * @man io_uring_prep_timeout(3)
    */
-  async timeout(ms: number, options?: OperationOptions): Promise<void> {
+  async timeout(ms: number, options?: OperationOptions & ClockOptions): Promise<void> {
     checkMs(ms)
+    const flags = timeoutFlags(options)
     const slot = this.engine.begin(IORING_OP_TIMEOUT, options)
     if (slot === null) return this.engine.later(() => this.timeout(ms, options), options)
     // A timeout that runs out is a success: without the flag it would break a chain.
-    prepTimeout(slot.sqe, this.timespec(slot, ms), 0, IORING_TIMEOUT_ETIME_SUCCESS)
+    prepTimeout(slot.sqe, this.timespec(slot, ms), 0, flags | IORING_TIMEOUT_ETIME_SUCCESS)
     slot.succeeds = ETIME
     await this.engine.promise(slot)
   }

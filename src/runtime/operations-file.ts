@@ -32,6 +32,7 @@ import {
   SPLICE_F_FD_IN_FIXED,
 } from '../sys/abi.ts'
 import { argumentTypeError, rangeError, stateError } from '../sys/error.ts'
+import { requireOpcode } from './opcode-gate.ts'
 import {
   checkPosition,
   checkRange,
@@ -302,6 +303,7 @@ export class FileOperations extends Operations {
    * @man io_uring_prep_ftruncate(3), ftruncate(2)
    */
   async ftruncate(file: FileTarget, length: number, options?: OperationOptions): Promise<void> {
+    requireOpcode(this.engine, IORING_OP_FTRUNCATE)
     checkTarget(file, 'ftruncate')
     checkPosition(length)
     const slot = this.engine.begin(IORING_OP_FTRUNCATE, options)

@@ -35,6 +35,7 @@ import { argumentTypeError } from '../sys/error.ts'
 import { decodeSockaddr, encodeSockaddr, type SocketAddress } from '../sys/sockaddr.ts'
 import { BufferGroup, type Chunk } from './buffer-group.ts'
 import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
+import { requireOpcode } from './opcode-gate.ts'
 import {
   checkRange,
   checkSlot,
@@ -92,7 +93,7 @@ export interface ReceivedMessage {
 }
 
 const SOCKADDR_BYTES = 128
-const MSGHDR_BYTES = 56
+export const MSGHDR_BYTES = 56
 
 export class NetOperations extends PathOperations {
   /**
@@ -127,6 +128,7 @@ export class NetOperations extends PathOperations {
    * @man io_uring_prep_bind(3), bind(2)
    */
   async bind(file: FileTarget, address: SocketAddress, options?: OperationOptions): Promise<void> {
+    requireOpcode(this.engine, IORING_OP_BIND)
     await this.#addressed(IORING_OP_BIND, file, address, options)
   }
 
@@ -169,6 +171,7 @@ export class NetOperations extends PathOperations {
    * @man io_uring_prep_listen(3), listen(2)
    */
   async listen(file: FileTarget, backlog: number, options?: OperationOptions): Promise<void> {
+    requireOpcode(this.engine, IORING_OP_LISTEN)
     checkTarget(file, 'listen')
     checkWord('backlog', backlog)
     const slot = this.engine.begin(IORING_OP_LISTEN, options)
@@ -354,7 +357,7 @@ export class NetOperations extends PathOperations {
     slot.held = [iovecs.bytes, ...message.buffers, control]
     if (name !== undefined)
       this.engine.scratch.bytes.set(name, this.engine.scratch.offset(slot.index) + MSGHDR_BYTES)
-    this.#msghdr(
+    this.msghdr(
       slot.index,
       name?.length ?? 0,
       iovecs.address,
@@ -388,7 +391,7 @@ export class NetOperations extends PathOperations {
     const slot = this.engine.begin(IORING_OP_RECVMSG, options)
     if (slot === null) return this.engine.later(() => this.recvmsg(file, message, options), options)
     slot.held = [iovecs.bytes, ...message.buffers, control]
-    this.#msghdr(
+    this.msghdr(
       slot.index,
       SOCKADDR_BYTES,
       iovecs.address,
@@ -414,7 +417,7 @@ export class NetOperations extends PathOperations {
   }
 
   /** struct msghdr in the slot's scratch block; the socket address lies behind it. */
-  #msghdr(
+  protected msghdr(
     index: number,
     nameLength: number,
     iovAddress: number,

@@ -99,9 +99,10 @@ export function openFlags(flags: string | number): number {
   return value
 }
 
-const text = (path: string | Uint8Array): string =>
+export const pathText = (path: string | Uint8Array): string =>
   typeof path === 'string' ? path : Buffer.from(path).toString()
-const HALF = (Scratch.BYTES - 16) / 2
+/** Half of a slot's scratch block, for operations with two paths. */
+export const HALF = (Scratch.BYTES - 16) / 2
 
 export class PathOperations extends FileOperations {
   /**
@@ -125,7 +126,7 @@ export class PathOperations extends FileOperations {
       checkSlot(options?.slot)
       const slot = this.engine.begin(IORING_OP_OPENAT, options)
       if (slot === null) return this.engine.later(() => this.openat(path, flags, options), options)
-      slot.details = { path: text(name) }
+      slot.details = { path: pathText(name) }
       const address = this.path(slot, name)
       const dirfd = options?.dirfd ?? AT_FDCWD
       if (options?.slot !== undefined)
@@ -154,7 +155,7 @@ export class PathOperations extends FileOperations {
     const resolve = optionalWord('options.resolve', options?.resolve)
     const slot = this.engine.begin(IORING_OP_OPENAT2, options)
     if (slot === null) return this.engine.later(() => this.openat2(path, flags, options), options)
-    slot.details = { path: text(name) }
+    slot.details = { path: pathText(name) }
     const direct = options?.slot
     // struct open_how: flags, mode, resolve; the path follows it in the scratch block.
     this.pokeU64(slot, 0, direct === undefined ? bits | O_CLOEXEC : bits)
@@ -245,7 +246,7 @@ export class PathOperations extends FileOperations {
     checkDirfd(options?.dirfd)
     const slot = this.engine.begin(IORING_OP_STATX, options)
     if (slot === null) return this.engine.later(() => this.statx(path, options), options)
-    slot.details = { path: text(name) }
+    slot.details = { path: pathText(name) }
     // The 256 bytes of the answer outlive the call as the caller's result, so they are not the slot's scratch block.
     const out = new Uint8Array(256)
     const address = this.engine.ring.driver.addressOf(out)
@@ -269,7 +270,7 @@ export class PathOperations extends FileOperations {
     checkDirfd(options?.dirfd)
     const slot = this.engine.begin(IORING_OP_UNLINKAT, options)
     if (slot === null) return this.engine.later(() => this.unlinkat(path, options), options)
-    slot.details = { path: text(name) }
+    slot.details = { path: pathText(name) }
     prepUnlinkat(slot.sqe, options?.dirfd ?? AT_FDCWD, this.path(slot, name), flags)
     await this.engine.promise(slot)
   }
@@ -293,7 +294,7 @@ export class PathOperations extends FileOperations {
     checkDirfd(options?.toDirfd, 'options.toDirfd')
     const slot = this.engine.begin(IORING_OP_RENAMEAT, options)
     if (slot === null) return this.engine.later(() => this.renameat(from, to, options), options)
-    slot.details = { path: text(old), dest: text(next) }
+    slot.details = { path: pathText(old), dest: pathText(next) }
     const oldAddress = this.path(slot, old, 0, HALF)
     const nextAddress = this.path(slot, next, HALF, HALF)
     const dirfd = options?.dirfd ?? AT_FDCWD
@@ -315,7 +316,7 @@ export class PathOperations extends FileOperations {
     checkDirfd(options?.dirfd)
     const slot = this.engine.begin(IORING_OP_MKDIRAT, options)
     if (slot === null) return this.engine.later(() => this.mkdirat(path, options), options)
-    slot.details = { path: text(name) }
+    slot.details = { path: pathText(name) }
     prepMkdirat(slot.sqe, options?.dirfd ?? AT_FDCWD, this.path(slot, name), mode)
     await this.engine.promise(slot)
   }

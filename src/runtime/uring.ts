@@ -16,8 +16,7 @@ import {
 import { BufferGroup, type BufferGroupOptions } from './buffer-group.ts'
 import { type Chain, runChain } from './chain.ts'
 import { Engine } from './engine.ts'
-import { FixedFiles } from './fixed-files.ts'
-import { ControlOperations } from './operations-control.ts'
+import { CommandOperations } from './operations-command.ts'
 import type { FixedFile } from './resource.ts'
 
 export interface UringOptions extends RingOptions {
@@ -88,9 +87,7 @@ function defaults(options: UringOptions): RingOptions {
   return chosen
 }
 
-export class Uring extends ControlOperations {
-  readonly #files: FixedFiles
-
+export class Uring extends CommandOperations {
   /**
    * Makes a ring for this thread.
    *
@@ -122,7 +119,7 @@ export class Uring extends ControlOperations {
       throw rangeError('options.inFlight', `>= 1 && <= ${most}`, inFlight)
     }
     const engine = new Engine(ring, inFlight ?? most, bufferRegistrar(ring))
-    super(engine)
+    super(engine, fixedFiles)
     engine.control[CTL.WAIT] = WAITS[wait]
     // The native side keeps this function for as long as the ring lives, so it must not reach the Uring.
     const opened = ring.driver.loopOpen(ring.handle, (count) => engine.onBatch(count))
@@ -130,7 +127,6 @@ export class Uring extends ControlOperations {
       ring.close()
       throw errnoError(opened, 'uv_loop')
     }
-    this.#files = new FixedFiles(ring, fixedFiles)
     forgotten.register(this, engine, engine)
   }
 
@@ -188,12 +184,12 @@ export class Uring extends ControlOperations {
   /** A free direct descriptor: a place in the ring's own table to open, accept or make a socket into. */
   fixedFile(): FixedFile {
     if (this.engine.closed) throw ringClosedError()
-    return this.#files.take()
+    return this.files.take()
   }
 
   /** Makes a direct descriptor free for the next; close it first. */
   freeFixedFile(file: FixedFile): void {
-    this.#files.give(file)
+    this.files.give(file)
   }
 
   /** Makes a group of buffers that the kernel picks from when data arrives. */
