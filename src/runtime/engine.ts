@@ -30,7 +30,7 @@ import { Addresses } from './buffers.ts'
 import { Cancels } from './cancels.ts'
 import { Arena, CopyPool, Scratch } from './memory-pool.ts'
 import { checkOptions, listen, type OperationOptions } from './options.ts'
-import { type Slot, Slots } from './slots.ts'
+import { type Failing, type Slot, Slots } from './slots.ts'
 
 /** What a cancelled SPLICE ends with: a number that the kernel keeps for itself. */
 const ERESTARTSYS = -512
@@ -43,9 +43,6 @@ const executor = (resolve: (value: never) => void, reject: (error: Error) => voi
   making.resolve = resolve as (value: unknown) => void
   making.reject = reject
 }
-
-/** What of a slot the error of its operation tells. */
-export type Failing = Pick<Slot, 'opcode' | 'signal' | 'expires' | 'details'>
 
 export class Engine {
   readonly ring: Ring

@@ -2,8 +2,8 @@
 // Flow: operations-* → this → engine.ts. The engine frees the slot before it tells a sink of the final CQE, so what an
 // error tells is copied when the operation begins.
 
-import type { Engine, Failing } from './engine.ts'
-import type { Sink, Slot } from './slots.ts'
+import type { Engine } from './engine.ts'
+import type { Failing, Sink, Slot } from './slots.ts'
 
 /** What becomes of an operation: a value, or an error made from a result. */
 export type Outcome<T> = { value: T } | { error: number }

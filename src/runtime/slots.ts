@@ -56,6 +56,9 @@ export class Slot {
   }
 }
 
+/** What of a slot the error of its operation tells; a sink whose slot is free by then has a copy of it. */
+export type Failing = Pick<Slot, 'opcode' | 'signal' | 'expires' | 'details'>
+
 export class Slots {
   readonly max: number
   readonly #slots: Slot[] = []
