@@ -85,7 +85,7 @@ export class MessageOperations extends ZeroCopyOperations {
    * It stays here, too: close it when the other side has it.
    *
    * @param message `data`: up to 2^53 - 1, comes with the file
-   * @throws ENXIO (the other ring has no table) · ENFILE (it is full) · EBADF (the place here is empty) · EBADFD (no ring)
+   * @throws ENFILE (the other ring has no table, or it is full) · EBADF (the place here is empty) · EBADFD (no ring)
    * @kernel 6.0 · IORING_OP_MSG_RING with IORING_MSG_SEND_FD
    * @man io_uring_prep_msg_ring_fd_alloc(3)
    */
