@@ -84,8 +84,9 @@ export interface OpRow {
   readonly wide: boolean
   /** Names of its prep functions. */
   readonly prep: readonly string[]
-  /** Name of the method of `Uring`, or '' while it has none. */
+  /** Names of the methods of `Uring`, separated by ', '; '' for those that have none, and then `note` says why. */
   readonly method: string
+  readonly note: string
 }
 
 interface RowParts {
@@ -100,6 +101,7 @@ interface RowParts {
   writes?: OpMemory[]
   prep: string[]
   method?: string
+  note?: string
 }
 
 /** Completes a row with what follows from its parts, and freezes it. */
@@ -138,6 +140,7 @@ function row(
     wide: name.endsWith('128'),
     prep: Object.freeze(parts.prep),
     method: parts.method ?? '',
+    note: parts.note ?? '',
   })
 }
 
@@ -148,6 +151,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     result: 'zero',
     cancel: 'never',
     prep: ['prepNop'],
+    method: 'nop',
   }),
   row(1, 'READV', '5.1', 'read', 'io_uring_prep_readv(3), preadv2(2)', {
     fd: 'file',
@@ -157,6 +161,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     reads: ['iovec'],
     writes: ['data'],
     prep: ['prepReadv', 'prepReadv2'],
+    method: 'readv',
   }),
   row(2, 'WRITEV', '5.1', 'write', 'io_uring_prep_writev(3), pwritev2(2)', {
     fd: 'file',
@@ -165,12 +170,14 @@ export const opTable: readonly OpRow[] = Object.freeze([
     linkBreaks: 'short',
     reads: ['iovec', 'data'],
     prep: ['prepWritev', 'prepWritev2'],
+    method: 'writev',
   }),
   row(3, 'FSYNC', '5.1', 'fsync', 'io_uring_prep_fsync(3), fsync(2)', {
     fd: 'file',
     result: 'zero',
     cancel: 'queued',
     prep: ['prepFsync'],
+    method: 'fsync',
   }),
   row(4, 'READ_FIXED', '5.1', 'read', 'io_uring_prep_read_fixed(3), pread(2)', {
     fd: 'file',
@@ -179,6 +186,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     linkBreaks: 'short',
     writes: ['registered'],
     prep: ['prepReadFixed'],
+    method: 'readFixed',
   }),
   row(5, 'WRITE_FIXED', '5.1', 'write', 'io_uring_prep_write_fixed(3), pwrite(2)', {
     fd: 'file',
@@ -187,6 +195,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     linkBreaks: 'short',
     reads: ['registered'],
     prep: ['prepWriteFixed'],
+    method: 'writeFixed',
   }),
   row(6, 'POLL_ADD', '5.1', 'poll', 'io_uring_prep_poll_add(3), poll(2)', {
     fd: 'file',
@@ -195,12 +204,14 @@ export const opTable: readonly OpRow[] = Object.freeze([
     multishotSince: '5.13',
     cancel: 'wait',
     prep: ['prepPollAdd', 'prepPollMultishot'],
+    method: 'poll, pollMultishot, poller',
   }),
   row(7, 'POLL_REMOVE', '5.1', 'poll', 'io_uring_prep_poll_remove(3), poll(2)', {
     fd: 'none',
     result: 'zero',
     cancel: 'never',
     prep: ['prepPollRemove', 'prepPollUpdate'],
+    method: 'poller',
   }),
   row(
     8,
@@ -213,6 +224,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
       result: 'zero',
       cancel: 'queued',
       prep: ['prepSyncFileRange'],
+      method: 'syncFileRange',
     },
   ),
   row(9, 'SENDMSG', '5.3', 'sendmsg', 'io_uring_prep_sendmsg(3), sendmsg(2)', {
@@ -222,6 +234,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     linkBreaks: 'waitall',
     reads: ['msghdr', 'iovec', 'sockaddr', 'control', 'data'],
     prep: ['prepSendmsg'],
+    method: 'sendmsg',
   }),
   row(10, 'RECVMSG', '5.3', 'recvmsg', 'io_uring_prep_recvmsg(3), recvmsg(2)', {
     fd: 'file',
@@ -233,6 +246,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     reads: ['msghdr', 'iovec'],
     writes: ['msghdr', 'sockaddr', 'control', 'data', 'provided'],
     prep: ['prepRecvmsg', 'prepRecvmsgMultishot'],
+    method: 'recvmsg, recvmsgMultishot',
   }),
   row(11, 'TIMEOUT', '5.4', 'timeout', 'io_uring_prep_timeout(3)', {
     fd: 'none',
@@ -242,6 +256,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'wait',
     reads: ['timespec'],
     prep: ['prepTimeout'],
+    method: 'timeout, timeoutMultishot, timer',
   }),
   row(12, 'TIMEOUT_REMOVE', '5.5', 'timeout', 'io_uring_prep_timeout_remove(3)', {
     fd: 'none',
@@ -249,6 +264,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'never',
     reads: ['timespec'],
     prep: ['prepTimeoutRemove', 'prepTimeoutUpdate'],
+    method: 'timer',
   }),
   row(13, 'ACCEPT', '5.5', 'accept', 'io_uring_prep_accept(3), accept4(2)', {
     fd: 'file',
@@ -258,12 +274,14 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'wait',
     writes: ['sockaddr', 'addrlen'],
     prep: ['prepAccept', 'prepAcceptDirect', 'prepMultishotAccept', 'prepMultishotAcceptDirect'],
+    method: 'accept, acceptMultishot, acceptDirect, acceptMultishotDirect',
   }),
   row(14, 'ASYNC_CANCEL', '5.5', 'cancel', 'io_uring_prep_cancel(3)', {
     fd: 'none',
     result: 'count',
     cancel: 'never',
     prep: ['prepCancel', 'prepCancel64', 'prepCancelFd'],
+    method: 'cancel',
   }),
   row(15, 'LINK_TIMEOUT', '5.5', 'timeout', 'io_uring_prep_link_timeout(3)', {
     fd: 'none',
@@ -272,6 +290,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     linkBreaks: 'last',
     reads: ['timespec'],
     prep: ['prepLinkTimeout'],
+    note: 'the `timeout` option of every operation',
   }),
   row(16, 'CONNECT', '5.5', 'connect', 'io_uring_prep_connect(3), connect(2)', {
     fd: 'file',
@@ -279,12 +298,14 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'wait',
     reads: ['sockaddr'],
     prep: ['prepConnect'],
+    method: 'connect',
   }),
   row(17, 'FALLOCATE', '5.6', 'fallocate', 'io_uring_prep_fallocate(3), fallocate(2)', {
     fd: 'file',
     result: 'zero',
     cancel: 'queued',
     prep: ['prepFallocate'],
+    method: 'fallocate',
   }),
   row(18, 'OPENAT', '5.6', 'open', 'io_uring_prep_openat(3), openat(2)', {
     fd: 'dir',
@@ -292,12 +313,14 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'queued',
     reads: ['path'],
     prep: ['prepOpenat', 'prepOpenatDirect', 'prepOpen', 'prepOpenDirect'],
+    method: 'openat',
   }),
   row(19, 'CLOSE', '5.6', 'close', 'io_uring_prep_close(3), close(2)', {
     fd: 'number',
     result: 'zero',
     cancel: 'queued',
     prep: ['prepClose', 'prepCloseDirect'],
+    method: 'closeFile, closeFixed',
   }),
   row(20, 'FILES_UPDATE', '5.6', 'files_update', 'io_uring_prep_files_update(3), io_uring_register(2)', {
     fd: 'none',
@@ -306,6 +329,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     reads: ['fds'],
     writes: ['fds'],
     prep: ['prepFilesUpdate'],
+    method: 'filesUpdate, filesUpdateAlloc',
   }),
   row(21, 'STATX', '5.6', 'stat', 'io_uring_prep_statx(3), statx(2)', {
     fd: 'dir',
@@ -314,6 +338,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     reads: ['path'],
     writes: ['statx'],
     prep: ['prepStatx'],
+    method: 'statx',
   }),
   row(22, 'READ', '5.6', 'read', 'io_uring_prep_read(3), read(2)', {
     fd: 'file',
@@ -322,6 +347,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     linkBreaks: 'short',
     writes: ['data', 'provided'],
     prep: ['prepRead'],
+    method: 'read',
   }),
   row(23, 'WRITE', '5.6', 'write', 'io_uring_prep_write(3), write(2)', {
     fd: 'file',
@@ -330,12 +356,14 @@ export const opTable: readonly OpRow[] = Object.freeze([
     linkBreaks: 'short',
     reads: ['data'],
     prep: ['prepWrite'],
+    method: 'write',
   }),
   row(24, 'FADVISE', '5.6', 'fadvise', 'io_uring_prep_fadvise(3), posix_fadvise(2)', {
     fd: 'file',
     result: 'zero',
     cancel: 'queued',
     prep: ['prepFadvise', 'prepFadvise64'],
+    method: 'fadvise',
   }),
   row(25, 'MADVISE', '5.6', 'madvise', 'io_uring_prep_madvise(3), madvise(2)', {
     fd: 'none',
@@ -343,6 +371,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'queued',
     writes: ['data'],
     prep: ['prepMadvise', 'prepMadvise64'],
+    method: 'madvise',
   }),
   row(26, 'SEND', '5.6', 'send', 'io_uring_prep_send(3), send(2)', {
     fd: 'file',
@@ -351,6 +380,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     linkBreaks: 'waitall',
     reads: ['data', 'sockaddr', 'provided'],
     prep: ['prepSend', 'prepSendto', 'prepSendBundle', 'prepSendSetAddr'],
+    method: 'send, sendto, sendBundle',
   }),
   row(27, 'RECV', '5.6', 'recv', 'io_uring_prep_recv(3), recv(2)', {
     fd: 'file',
@@ -361,6 +391,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     linkBreaks: 'waitall',
     writes: ['data', 'provided'],
     prep: ['prepRecv', 'prepRecvMultishot'],
+    method: 'recv, recvMultishot, recvBundle',
   }),
   row(28, 'OPENAT2', '5.6', 'open', 'io_uring_prep_openat2(3), openat2(2)', {
     fd: 'dir',
@@ -368,6 +399,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'queued',
     reads: ['path', 'open_how'],
     prep: ['prepOpenat2', 'prepOpenat2Direct'],
+    method: 'openat2',
   }),
   row(29, 'EPOLL_CTL', '5.6', 'epoll_ctl', 'io_uring_prep_epoll_ctl(3), epoll_ctl(2)', {
     fd: 'number',
@@ -375,6 +407,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'queued',
     reads: ['epoll_event'],
     prep: ['prepEpollCtl'],
+    method: 'epollCtl',
   }),
   row(30, 'SPLICE', '5.7', 'splice', 'io_uring_prep_splice(3), splice(2)', {
     fd: 'file',
@@ -382,6 +415,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'queued',
     linkBreaks: 'short',
     prep: ['prepSplice'],
+    method: 'splice',
   }),
   row(31, 'PROVIDE_BUFFERS', '5.7', 'provide_buffers', 'io_uring_prep_provide_buffers(3)', {
     fd: 'none',
@@ -389,12 +423,14 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'never',
     writes: ['data'],
     prep: ['prepProvideBuffers'],
+    note: '`bufferGroup`: buffer rings took their place',
   }),
   row(32, 'REMOVE_BUFFERS', '5.7', 'remove_buffers', 'io_uring_prep_remove_buffers(3)', {
     fd: 'none',
     result: 'count',
     cancel: 'never',
     prep: ['prepRemoveBuffers'],
+    note: '`bufferGroup`: buffer rings took their place',
   }),
   row(33, 'TEE', '5.8', 'tee', 'io_uring_prep_tee(3), tee(2)', {
     fd: 'file',
@@ -402,12 +438,14 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'queued',
     linkBreaks: 'short',
     prep: ['prepTee'],
+    method: 'tee',
   }),
   row(34, 'SHUTDOWN', '5.11', 'shutdown', 'io_uring_prep_shutdown(3), shutdown(2)', {
     fd: 'file',
     result: 'zero',
     cancel: 'queued',
     prep: ['prepShutdown'],
+    method: 'shutdown',
   }),
   row(35, 'RENAMEAT', '5.11', 'rename', 'io_uring_prep_renameat(3), renameat2(2)', {
     fd: 'dir',
@@ -415,6 +453,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'queued',
     reads: ['path'],
     prep: ['prepRenameat', 'prepRename'],
+    method: 'renameat',
   }),
   row(36, 'UNLINKAT', '5.11', 'unlink', 'io_uring_prep_unlinkat(3), unlinkat(2)', {
     fd: 'dir',
@@ -422,6 +461,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'queued',
     reads: ['path'],
     prep: ['prepUnlinkat', 'prepUnlink'],
+    method: 'unlinkat',
   }),
   row(37, 'MKDIRAT', '5.15', 'mkdir', 'io_uring_prep_mkdirat(3), mkdirat(2)', {
     fd: 'dir',
@@ -429,6 +469,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'queued',
     reads: ['path'],
     prep: ['prepMkdirat', 'prepMkdir'],
+    method: 'mkdirat',
   }),
   row(38, 'SYMLINKAT', '5.15', 'symlink', 'io_uring_prep_symlinkat(3), symlinkat(2)', {
     fd: 'dir',
@@ -436,6 +477,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'queued',
     reads: ['path'],
     prep: ['prepSymlinkat', 'prepSymlink'],
+    method: 'symlinkat',
   }),
   row(39, 'LINKAT', '5.15', 'link', 'io_uring_prep_linkat(3), linkat(2)', {
     fd: 'dir',
@@ -443,12 +485,14 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'queued',
     reads: ['path'],
     prep: ['prepLinkat', 'prepLink'],
+    method: 'linkat',
   }),
   row(40, 'MSG_RING', '5.18', 'msg_ring', 'io_uring_prep_msg_ring(3)', {
     fd: 'file',
     result: 'zero',
     cancel: 'queued',
     prep: ['prepMsgRing', 'prepMsgRingCqeFlags', 'prepMsgRingFd', 'prepMsgRingFdAlloc'],
+    method: 'msgRing, msgRingFd, messages',
   }),
   row(41, 'FSETXATTR', '5.19', 'fsetxattr', 'io_uring_prep_fsetxattr(3), fsetxattr(2)', {
     fd: 'file',
@@ -456,6 +500,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'queued',
     reads: ['xattr'],
     prep: ['prepFsetxattr'],
+    method: 'fsetxattr',
   }),
   row(42, 'SETXATTR', '5.19', 'setxattr', 'io_uring_prep_setxattr(3), setxattr(2)', {
     fd: 'none',
@@ -463,6 +508,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'queued',
     reads: ['path', 'xattr'],
     prep: ['prepSetxattr'],
+    method: 'setxattr',
   }),
   row(43, 'FGETXATTR', '5.19', 'fgetxattr', 'io_uring_prep_fgetxattr(3), fgetxattr(2)', {
     fd: 'file',
@@ -471,6 +517,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     reads: ['xattr'],
     writes: ['data'],
     prep: ['prepFgetxattr'],
+    method: 'fgetxattr',
   }),
   row(44, 'GETXATTR', '5.19', 'getxattr', 'io_uring_prep_getxattr(3), getxattr(2)', {
     fd: 'none',
@@ -479,12 +526,14 @@ export const opTable: readonly OpRow[] = Object.freeze([
     reads: ['path', 'xattr'],
     writes: ['data'],
     prep: ['prepGetxattr'],
+    method: 'getxattr',
   }),
   row(45, 'SOCKET', '5.19', 'socket', 'io_uring_prep_socket(3), socket(2)', {
     fd: 'none',
     result: 'fd',
     cancel: 'never',
     prep: ['prepSocket', 'prepSocketDirect', 'prepSocketDirectAlloc'],
+    method: 'socket, socketDirect',
   }),
   row(46, 'URING_CMD', '5.19', 'uring_cmd', 'io_uring_prep_uring_cmd(3)', {
     fd: 'file',
@@ -495,6 +544,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     reads: ['driver'],
     writes: ['driver'],
     prep: ['prepUringCmd', 'prepCmdSock', 'prepCmdGetsockname', 'prepCmdDiscard', 'prepCmdZoneResetAll'],
+    method: 'uringCmd, siocinq, siocoutq, getsockopt, setsockopt, getsockname, discard',
   }),
   row(47, 'SEND_ZC', '6.0', 'send', 'io_uring_prep_send_zc(3), send(2)', {
     fd: 'file',
@@ -504,6 +554,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     linkBreaks: 'waitall',
     reads: ['data', 'sockaddr', 'registered'],
     prep: ['prepSendZc', 'prepSendZcFixed', 'prepSendSetAddr'],
+    method: 'sendZc',
   }),
   row(48, 'SENDMSG_ZC', '6.1', 'sendmsg', 'io_uring_prep_sendmsg_zc(3), sendmsg(2)', {
     fd: 'file',
@@ -513,6 +564,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     linkBreaks: 'waitall',
     reads: ['msghdr', 'iovec', 'sockaddr', 'control', 'data', 'registered'],
     prep: ['prepSendmsgZc', 'prepSendmsgZcFixed'],
+    method: 'sendmsgZc',
   }),
   row(49, 'READ_MULTISHOT', '6.7', 'read', 'io_uring_prep_read_multishot(3), read(2)', {
     fd: 'file',
@@ -523,6 +575,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     linkBreaks: 'short',
     writes: ['provided'],
     prep: ['prepReadMultishot'],
+    method: 'readMultishot',
   }),
   row(50, 'WAITID', '6.7', 'waitid', 'io_uring_prep_waitid(3), waitid(2)', {
     fd: 'none',
@@ -530,6 +583,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'wait',
     writes: ['siginfo'],
     prep: ['prepWaitid'],
+    method: 'waitid',
   }),
   row(51, 'FUTEX_WAIT', '6.7', 'futex_wait', 'io_uring_prep_futex_wait(3), futex(2)', {
     fd: 'none',
@@ -537,6 +591,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'wait',
     reads: ['futex'],
     prep: ['prepFutexWait'],
+    method: 'futexWait',
   }),
   row(52, 'FUTEX_WAKE', '6.7', 'futex_wake', 'io_uring_prep_futex_wake(3), futex(2)', {
     fd: 'none',
@@ -544,6 +599,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'never',
     reads: ['futex'],
     prep: ['prepFutexWake'],
+    method: 'futexWake',
   }),
   row(53, 'FUTEX_WAITV', '6.7', 'futex_waitv', 'io_uring_prep_futex_waitv(3), futex(2)', {
     fd: 'none',
@@ -551,18 +607,21 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'wait',
     reads: ['futex_waitv', 'futex'],
     prep: ['prepFutexWaitv'],
+    method: 'futexWaitv',
   }),
   row(54, 'FIXED_FD_INSTALL', '6.8', 'fixed_fd_install', 'io_uring_prep_fixed_fd_install(3)', {
     fd: 'slot',
     result: 'fd',
     cancel: 'never',
     prep: ['prepFixedFdInstall'],
+    method: 'fixedFdInstall',
   }),
   row(55, 'FTRUNCATE', '6.9', 'ftruncate', 'io_uring_prep_ftruncate(3), ftruncate(2)', {
     fd: 'file',
     result: 'zero',
     cancel: 'queued',
     prep: ['prepFtruncate'],
+    method: 'ftruncate',
   }),
   row(56, 'BIND', '6.11', 'bind', 'io_uring_prep_bind(3), bind(2)', {
     fd: 'file',
@@ -570,12 +629,14 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'never',
     reads: ['sockaddr'],
     prep: ['prepBind'],
+    method: 'bind',
   }),
   row(57, 'LISTEN', '6.11', 'listen', 'io_uring_prep_listen(3), listen(2)', {
     fd: 'file',
     result: 'zero',
     cancel: 'never',
     prep: ['prepListen'],
+    method: 'listen',
   }),
   row(58, 'RECV_ZC', '6.15', 'recv', 'io_uring_enter(2), recv(2)', {
     fd: 'file',
@@ -585,6 +646,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'wait',
     writes: ['provided'],
     prep: ['prepRecvZc'],
+    note: 'raw `Ring` only: it needs a network card that splits headers',
   }),
   row(59, 'EPOLL_WAIT', '6.15', 'epoll_wait', 'io_uring_prep_epoll_wait(3), epoll_wait(2)', {
     fd: 'file',
@@ -592,6 +654,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'wait',
     writes: ['epoll_event'],
     prep: ['prepEpollWait'],
+    method: 'epollWait',
   }),
   row(60, 'READV_FIXED', '6.15', 'read', 'io_uring_prep_readv_fixed(3), preadv2(2)', {
     fd: 'file',
@@ -601,6 +664,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     reads: ['iovec'],
     writes: ['registered'],
     prep: ['prepReadvFixed'],
+    method: 'readvFixed',
   }),
   row(61, 'WRITEV_FIXED', '6.15', 'write', 'io_uring_prep_writev_fixed(3), pwritev2(2)', {
     fd: 'file',
@@ -609,6 +673,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     linkBreaks: 'short',
     reads: ['iovec', 'registered'],
     prep: ['prepWritevFixed'],
+    method: 'writevFixed',
   }),
   row(62, 'PIPE', '6.16', 'pipe', 'io_uring_prep_pipe(3), pipe2(2)', {
     fd: 'none',
@@ -616,12 +681,14 @@ export const opTable: readonly OpRow[] = Object.freeze([
     cancel: 'never',
     writes: ['fds'],
     prep: ['prepPipe', 'prepPipeDirect'],
+    method: 'pipe, pipeDirect',
   }),
   row(63, 'NOP128', '6.19', 'nop', 'io_uring_prep_nop128(3)', {
     fd: 'none',
     result: 'zero',
     cancel: 'never',
     prep: ['prepNop128'],
+    method: 'nop128',
   }),
   row(64, 'URING_CMD128', '6.19', 'uring_cmd', 'io_uring_prep_uring_cmd128(3)', {
     fd: 'file',
@@ -632,6 +699,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     reads: ['driver'],
     writes: ['driver'],
     prep: ['prepUringCmd128'],
+    method: 'uringCmd',
   }),
 ])
 

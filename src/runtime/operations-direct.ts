@@ -235,7 +235,7 @@ export class DirectOperations extends AdviceOperations {
    * Makes a socket as a direct descriptor at a place that the kernel chooses.
    * @returns the descriptor: `closeFile` and then `freeFixedFile` it
    * @throws EAFNOSUPPORT, EPROTONOSUPPORT · ENFILE (the table is full)
-   * @kernel 5.19 · IORING_OP_SOCKET
+   * @kernel 5.19 · IORING_OP_SOCKET with IORING_FILE_INDEX_ALLOC
    * @man io_uring_prep_socket_direct_alloc(3), socket(2)
    */
   async socketDirect(
@@ -263,7 +263,7 @@ export class DirectOperations extends AdviceOperations {
    * @param options.flags SOCK_NONBLOCK
    * @returns the descriptor: `closeFile` and then `freeFixedFile` it
    * @throws ENFILE (the table is full) · EINVAL (it does not listen)
-   * @kernel 5.19 · IORING_OP_ACCEPT
+   * @kernel 5.19 · IORING_OP_ACCEPT with IORING_FILE_INDEX_ALLOC
    * @man io_uring_prep_accept_direct(3), accept(2)
    */
   async acceptDirect(file: FileTarget, options?: OperationOptions & { flags?: number }): Promise<FixedFile> {

@@ -125,7 +125,7 @@ export class ZeroCopyOperations extends EpollOperations {
    *
    * @returns bytes sent
    * @throws EMSGSIZE (more than one packet holds) · EDESTADDRREQ · ENETUNREACH
-   * @kernel 6.0 · IORING_OP_SEND
+   * @kernel 6.0 · IORING_OP_SEND with an address
    * @man io_uring_prep_sendto(3), sendto(2)
    */
   async sendto(
