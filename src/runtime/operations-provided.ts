@@ -241,7 +241,7 @@ export class ProvidedOperations extends DirectOperations {
    *
    * Its buffers are free again when the promise settles. Of a buffer that an error or an abort cut, the rest is not sent.
    *
-   * @returns bytes sent
+   * @returns bytes sent; fewer than waited when it was cut, and what was not begun then still waits in the group
    * @throws EPIPE · ECONNRESET · ENOTCONN · EINVAL: this kernel does not have bundles · ERR_INVALID_STATE: nothing was added,
    *   or the group is being sent
    * @kernel 6.10 · IORING_OP_SEND with IORING_RECVSEND_BUNDLE
