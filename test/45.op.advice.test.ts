@@ -80,13 +80,22 @@ opTest('READ, WRITE', 'RWF_*: one call as the file was not opened', async (t, ri
   await ring.closeFile(fd)
 })
 
-opTest('NOP', 'gives the result it is told', async (_t, ring) => {
+opTest('NOP', 'gives the result it is told', async (t, ring) => {
   assert.equal(await ring.nop(), 0)
   assert.equal(await ring.nop({ result: 42 }), 42)
   assert.equal((await failure(ring.nop({ result: -sys.ENOSPC }))).code, 'ENOSPC')
   assert.equal(await ring.nop({ flags: sys.IORING_NOP_TW, result: 7 }), 7)
   assert.equal((await failure(ring.nop({ flags: 0x4000_0000 }))).code, 'EINVAL')
+  const { reader } = pipe(t)
+  assert.equal(await ring.nop({ file: reader.fd }), 0)
+  assert.equal((await failure(ring.nop({ file: 999_999 }))).code, 'EBADF')
+  const file = ring.fixedFile()
+  assert.equal((await failure(ring.nop({ file }))).code, 'EBADF')
+  await ring.filesUpdate([file], [reader.fd])
+  assert.equal(await ring.nop({ file, result: 3 }), 3)
+  await ring.closeFile(file)
   await refused(ring, [
+    ['ERR_OUT_OF_RANGE', () => ring.nop({ file: -1 })],
     ['ERR_OUT_OF_RANGE', () => ring.nop({ result: 2 ** 31 })],
     ['ERR_INVALID_ARG_TYPE', () => ring.nop({ flags: 'x' as never })],
   ])
@@ -102,8 +111,12 @@ opTest('TIMEOUT', 'on each clock, for a length and until a moment', async (_t, r
   await withTimeout(ring.timeout(Date.now() + 15, { clock: 'realtime', absolute: true }), 5000)
   assert.ok(performance.now() - started >= 13, 'came too early')
   await withTimeout(ring.timeout(1, { absolute: true }), 1000, 'a moment in the past')
+  const ticks = ring.timeoutMultishot(2, { clock: 'boottime' })
+  for (const tick of [1, 2, 3]) assert.equal((await withTimeout(ticks.next(), 2000)).value, tick)
+  await ticks.return()
   await refused(ring, [
     ['ERR_INVALID_ARG_VALUE', () => ring.timeout(1, { clock: 'sundial' as never })],
+    ['ERR_INVALID_ARG_VALUE', () => ring.timeoutMultishot(1, { clock: 'sundial' as never })],
     ['ERR_INVALID_ARG_TYPE', () => ring.timeout(1, { absolute: 1 as never })],
     ['ERR_OUT_OF_RANGE', () => ring.timeout(-1)],
   ])

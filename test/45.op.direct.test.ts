@@ -133,6 +133,8 @@ opTest('SOCKET, ACCEPT', 'sockets and connections without fds', async (t, ring) 
   await drop(ring, client, server)
   assert.equal((await failure(ring.socketDirect(99, 1))).code, 'EAFNOSUPPORT')
   assert.equal((await failure(ring.acceptDirect(boundSocket(t).fd))).code, 'ENOTSUP')
+  const dontWait = { ioprio: sys.IORING_ACCEPT_DONTWAIT }
+  assert.equal((await failure(ring.accept(fd, dontWait))).code, 'EAGAIN')
   const waits = new AbortController()
   const waiting = ring.acceptDirect(fd, { signal: waits.signal })
   setTimeout(() => waits.abort(), 5)
@@ -141,6 +143,7 @@ opTest('SOCKET, ACCEPT', 'sockets and connections without fds', async (t, ring) 
     ['ERR_INVALID_ARG_TYPE', () => ring.socketDirect('x' as never, 1)],
     ['ERR_OUT_OF_RANGE', () => ring.acceptDirect(-1)],
     ['ERR_OUT_OF_RANGE', () => ring.acceptDirect(fd, { flags: -1 })],
+    ['ERR_OUT_OF_RANGE', () => ring.accept(fd, { ioprio: -1 })],
   ])
 })
 

@@ -4,6 +4,8 @@
 import { prepNop, prepPollAdd, prepPollMultishot, prepTimeout } from '../op/prep-control.ts'
 import { SQE } from '../ring/sqe.ts'
 import {
+  IORING_NOP_FILE,
+  IORING_NOP_FIXED_FILE,
   IORING_NOP_INJECT_RESULT,
   IORING_OP_NOP,
   IORING_OP_POLL_ADD,
@@ -20,6 +22,7 @@ import { Multishot, type MultishotKind, type MultishotOptions } from './multisho
 import { checkTarget, checkWord, type FileTarget, optionalWord } from './operations.ts'
 import { NetOperations } from './operations-net.ts'
 import type { OperationOptions } from './options.ts'
+import { FixedFile } from './resource.ts'
 import type { Slot } from './slots.ts'
 
 const ETIME = -62
@@ -55,13 +58,8 @@ export interface NopOptions extends OperationOptions {
   result?: number | undefined
   /** IORING_NOP_* flags. */
   flags?: number | undefined
-}
-
-/** Writes what a NOP has besides its opcode. */
-function nopExtras(slot: Slot, flags: number, result: number | undefined): void {
-  const { words } = slot.sqe
-  words[SQE.OP_FLAGS] = result === undefined ? flags : flags | IORING_NOP_INJECT_RESULT
-  words[SQE.LEN] = result ?? 0
+  /** The kernel shall look this file up, as it does for others: EBADF if it is none. @kernel 6.13 */
+  file?: FileTarget | undefined
 }
 
 export class ControlOperations extends NetOperations {
@@ -77,14 +75,28 @@ export class ControlOperations extends NetOperations {
       const flags = options === undefined ? 0 : optionalWord('options.flags', options.flags)
       if (options?.result !== undefined)
         checkInteger('options.result', options.result, -0x80000000, 0x7fffffff)
+      if (options?.file !== undefined) checkTarget(options.file, 'nop')
       const slot = this.engine.begin(IORING_OP_NOP, options)
       if (slot === null) return this.engine.later(() => this.nop(options), options)
       prepNop(slot.sqe)
-      if (options !== undefined) nopExtras(slot, flags, options.result)
+      if (options !== undefined) this.#nopExtras(slot, flags, options)
       return this.engine.promise(slot)
     } catch (error) {
       return Promise.reject(error)
     }
+  }
+
+  /** Writes what a NOP has besides its opcode. */
+  #nopExtras(slot: Slot, flags: number, { result, file }: NopOptions): void {
+    const { words } = slot.sqe
+    words[SQE.OP_FLAGS] = result === undefined ? flags : flags | IORING_NOP_INJECT_RESULT
+    words[SQE.LEN] = result ?? 0
+    if (file === undefined) return
+    words[SQE.OP_FLAGS]! |= IORING_NOP_FILE
+    if (file instanceof FixedFile) {
+      words[SQE.FD] = file.index
+      words[SQE.OP_FLAGS]! |= IORING_NOP_FIXED_FILE
+    } else this.aim(slot, file)
   }
 
   /**
@@ -110,20 +122,17 @@ export class ControlOperations extends NetOperations {
    * @kernel 6.4 · IORING_OP_TIMEOUT with IORING_TIMEOUT_MULTISHOT
    * @man io_uring_prep_timeout(3)
    */
-  timeoutMultishot(ms: number, options?: MultishotOptions): Multishot<number> {
+  timeoutMultishot(ms: number, options?: MultishotOptions & Pick<ClockOptions, 'clock'>): Multishot<number> {
     checkMs(ms)
+    const flags =
+      timeoutFlags({ clock: options?.clock }) | IORING_TIMEOUT_MULTISHOT | IORING_TIMEOUT_ETIME_SUCCESS
     let ticks = 0
     const kind: MultishotKind<number> = {
       syscall: 'timeout',
       arm: (engine) => {
         const slot = engine.begin(IORING_OP_TIMEOUT, { ref: options?.ref })
         if (slot === null) return null
-        prepTimeout(
-          slot.sqe,
-          this.timespec(slot, ms),
-          0,
-          IORING_TIMEOUT_MULTISHOT | IORING_TIMEOUT_ETIME_SUCCESS,
-        )
+        prepTimeout(slot.sqe, this.timespec(slot, ms), 0, flags)
         slot.succeeds = ETIME
         return slot
       },

@@ -65,6 +65,8 @@ export interface AcceptOptions extends OperationOptions {
   flags?: number | undefined
   /** A direct descriptor to accept into, instead of an fd. */
   slot?: FixedFile | undefined
+  /** IORING_ACCEPT_DONTWAIT, IORING_ACCEPT_POLL_FIRST. @kernel 6.10 */
+  ioprio?: number | undefined
 }
 
 /** One message to send. */
@@ -197,10 +199,12 @@ export class NetOperations extends PathOperations {
       const flags = options?.flags ?? 0
       checkWord('flags', flags)
       checkSlot(options?.slot)
+      const ioprio = optionalWord('options.ioprio', options?.ioprio, 65535)
       const slot = this.engine.begin(IORING_OP_ACCEPT, options)
       if (slot === null) return this.engine.later(() => this.accept(file, options), options)
       if (options?.slot !== undefined) prepAcceptDirect(slot.sqe, -1, 0, 0, flags, options.slot.index)
       else prepAccept(slot.sqe, -1, 0, 0, flags | SOCK_CLOEXEC)
+      if (ioprio !== 0) slot.sqe.words[SQE.OPCODE]! |= ioprio << 16
       this.aim(slot, file)
       return this.descriptor(slot, options?.slot)
     } catch (error) {
