@@ -27,6 +27,14 @@ test('27: a hundred threads terminated with I/O in flight on each kind of ring',
   assert.ok(slowestMs < 5000)
 })
 
+test('27: threads terminated while they make rings', async (t) => {
+  oracle(t)
+  const { answer } = await runProgram('threads', 'terminateMakers', '', {
+    argument: String(times(100, 1000)),
+  })
+  t.diagnostic(`${(answer as { orphans: number }).orphans} descriptors without an owner`)
+})
+
 test('27: threads terminated with reads of a slow disk: they end when the disk has answered', async (t) => {
   if (!requires(t, { root: true })) return
   oracle(t)

@@ -13,18 +13,9 @@ import { openDriver } from '#src/sys/open-driver.js'
 import { syscallNumber } from '#src/sys/syscalls.js'
 import { type RunOptions, requires, root, runNode } from '../helpers.js'
 import { compileTool } from '../tools.js'
+import { RINGS } from './rings.js'
 
-/** The kinds of rings that behave differently where memory and endings are concerned. */
-export const RINGS: Readonly<Record<string, UringOptions>> = {
-  'waiting in the ring': { wait: 'ring' },
-  'waiting in epoll': { wait: 'epoll' },
-  plain: { deferTaskrun: false },
-  cooperative: { coopTaskrun: true, taskrunFlag: true },
-  sqpoll: { sqpoll: true, sqThreadIdleMs: 5 },
-}
-
-/** The same, less those that differ only in where the thread waits. */
-export const DISTINCT_RINGS: readonly string[] = ['waiting in the ring', 'plain', 'sqpoll']
+export { DISTINCT_RINGS, RINGS } from './rings.js'
 
 /** RINGCORE_SOAK=1: the long form of every loop. */
 export const isSoak = process.env.RINGCORE_SOAK === '1'
@@ -103,20 +94,25 @@ export function closeAll(fds: Iterable<number>): void {
   for (const fd of fds) closeSync(fd)
 }
 
-/** Descriptors and mappings of rings in this process. */
-export function ringsHere(): { fds: number; maps: number } {
-  let fds = 0
+/** Descriptors of rings in this process. */
+export function ringFds(): Set<number> {
+  const fds = new Set<number>()
   for (const fd of readdirSync('/proc/self/fd')) {
     try {
-      if (readlinkSync(`/proc/self/fd/${fd}`).includes('io_uring')) fds++
+      if (readlinkSync(`/proc/self/fd/${fd}`).includes('io_uring')) fds.add(Number(fd))
     } catch {
       // The descriptor of this very listing.
     }
   }
+  return fds
+}
+
+/** How many descriptors and mappings of rings this process has. */
+export function ringsHere(): { fds: number; maps: number } {
   const maps = readFileSync('/proc/self/maps', 'utf8')
     .split('\n')
     .filter((line) => line.includes('io_uring'))
-  return { fds, maps: maps.length }
+  return { fds: ringFds().size, maps: maps.length }
 }
 
 /** Waits until there are no more rings than `before`; at most `ms` milliseconds. Returns what is there in the end. */

@@ -3,7 +3,7 @@
 
 import { parentPort, workerData } from 'node:worker_threads'
 import { Uring } from 'ringcore'
-import { RINGS } from './common.js'
+import { RINGS } from './rings.js'
 
 /** What the thread is told: the descriptors to read from, and what to be doing when its end comes. */
 export interface Work {

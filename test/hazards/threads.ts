@@ -13,6 +13,7 @@ import {
   program,
   rawPipe,
   rawSockets,
+  ringFds,
   ringsGone,
   ringsHere,
 } from './common.js'
@@ -112,4 +113,19 @@ async function terminate(_options: UringOptions, argument: string): Promise<Json
   return { ...lane }
 }
 
-await program({ terminate })
+/** Case 27 as well: threads that end while they make rings. */
+async function terminateMakers(_options: UringOptions, count: string): Promise<Json> {
+  const before = ringFds()
+  for (let i = 0; i < Number(count); i++) {
+    const worker = new Worker(new URL('./making-worker.js', import.meta.url))
+    await message(worker)
+    await sleep(i % 5)
+    assert.equal(await worker.terminate(), 1)
+  }
+  // A thread that ends between io_uring_setup and attach leaves its fd: nobody knows of it.
+  const orphans = [...ringFds()].filter((fd) => !before.has(fd))
+  closeAll(orphans)
+  return { orphans: orphans.length }
+}
+
+await program({ terminate, terminateMakers })
