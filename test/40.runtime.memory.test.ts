@@ -58,7 +58,7 @@ testKinds('free: not twice, not while in use, not afterwards', async (t, ring) =
     () => ring.readFixed(reader.fd, buffer),
     () => ring.writev(writer.fd, [buffer]),
   ]) {
-    assert.equal((await failure(use())).code, 'ERR_INVALID_STATE')
+    assert.equal((await withTimeout(failure(use()), 1000)).code, 'ERR_INVALID_STATE')
   }
   assert.throws(() => ring.free(buffer), { code: 'ERR_INVALID_STATE' })
   assert.throws(() => ring.free(ring.alloc(10).subarray(1)), { code: 'ERR_INVALID_STATE' })

@@ -119,18 +119,21 @@ testKinds('recv: ten megabytes through four buffers, every byte in order', async
   let bytes = 0
   let chunks = 0
   const kept: { release(): void }[] = []
-  for await (const chunk of ring.recvMultishot(b.fd, group)) {
-    received.update(chunk.bytes)
-    bytes += chunk.bytes.length
-    // Now and then all four are kept for a while: the kernel runs dry (ENOBUFS) and must go on when they come back.
-    if (++chunks % 64 < 8) {
-      kept.push(chunk)
-      if (group.lent === 4) {
-        if (chunks % 3 === 0) await ring.timeout(1)
-        for (const each of kept.splice(0)) each.release()
-      }
-    } else chunk.release()
-  }
+  const receiving = (async () => {
+    for await (const chunk of ring.recvMultishot(b.fd, group)) {
+      received.update(chunk.bytes)
+      bytes += chunk.bytes.length
+      // Now and then all four are kept for a while: the kernel runs dry (ENOBUFS) and must go on when they come back.
+      if (++chunks % 64 < 8) {
+        kept.push(chunk)
+        if (group.lent === 4) {
+          if (chunks % 3 === 0) await ring.timeout(1)
+          for (const each of kept.splice(0)) each.release()
+        }
+      } else chunk.release()
+    }
+  })()
+  await withTimeout(receiving, 20_000, 'the end of the stream')
   for (const each of kept) each.release()
   await sending
   assert.equal(bytes, total)
