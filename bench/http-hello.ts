@@ -103,7 +103,8 @@ export const httpHello: Bench = {
       for (const { stop } of servers) await stop()
     }
     try {
-      servers.push(await server('TcpListener, TcpStream', 'ring', seconds))
+      servers.push(await server('TcpStream, callbacks', 'ring-callbacks', seconds))
+      servers.push(await server('TcpStream, promises', 'ring', seconds))
       servers.push(await server('node:net', 'net', seconds))
       servers.push(await server('node:http', 'http', seconds))
     } catch (error) {

@@ -1,4 +1,5 @@
-// HTTP hello servers, one per process: ring (TcpListener, TcpStream), net (node:net) and http (node:http).
+// HTTP hello servers, one per process: ring (TcpStream with promises), ring-callbacks (TcpStream without), net (node:net) and
+// http (node:http).
 // Flow: http-hello.ts, jobs.ts → Helper.start('http-server', [kind, 'keep' or 'close']) → this. It says its port, then answers
 // each message with its CPU time so far.
 
@@ -42,6 +43,29 @@ async function serveRing(): Promise<number> {
   return listener.port
 }
 
+/** The same with the callbacks that node:net has too. */
+async function serveCallbacks(): Promise<number> {
+  const { TcpListener } = await import('ringcore')
+  const listener = TcpListener.bind({ host: '127.0.0.1', port: 0 })
+  const accept = async (): Promise<void> => {
+    for (;;) {
+      const stream = await listener.accept()
+      const counter = new RequestCounter()
+      stream.receive(
+        (bytes, length) => {
+          const requests = counter.feed(bytes, length)
+          if (requests === 0) return
+          stream.send(answers(requests))
+          if (close) stream.close()
+        },
+        () => stream.close(),
+      )
+    }
+  }
+  accept()
+  return listener.port
+}
+
 async function serveNet(): Promise<number> {
   const server = net.createServer((socket) => {
     const counter = new RequestCounter()
@@ -70,7 +94,8 @@ async function listen(server: net.Server): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-const start = { ring: serveRing, net: serveNet, http: serveHttp }[kind as 'ring' | 'net' | 'http']
+const servers = { ring: serveRing, 'ring-callbacks': serveCallbacks, net: serveNet, http: serveHttp }
+const start = servers[kind as keyof typeof servers]
 const port = await start()
 process.on('message', () => process.send!(process.cpuUsage()))
 process.on('disconnect', () => process.exit())

@@ -14,6 +14,11 @@ import { receiveBuffers } from './receive-buffers.ts'
 
 const HIGH_WATER = 65536
 
+/** Gets bytes where the kernel put them: the first `length` of `buffer`, and only until it returns. */
+export type DataHandler = (buffer: Buffer, length: number) => void
+/** Is told once that nothing more comes: null when the peer ended its side or the stream was closed. */
+export type EndHandler = (error: Error | null) => void
+
 export class Receiver implements Sink {
   readonly #ring: Uring
   readonly #resource: Resource
@@ -28,6 +33,8 @@ export class Receiver implements Sink {
     this.#resolve = resolve
     this.#reject = reject
   }
+  #onData: DataHandler | null = null
+  #onEnd: EndHandler | null = null
   #kept: Buffer[] = []
   #keptBytes = 0
   #ended = false
@@ -43,7 +50,9 @@ export class Receiver implements Sink {
 
   /** See `TcpStream.read`; throws what makes reading impossible now. */
   read(buffer: Uint8Array): Promise<number> {
-    if (this.#buffer !== null) throw stateError('Cannot read: another read of this stream is waiting')
+    if (this.#buffer !== null || this.#onData !== null) {
+      throw stateError('Cannot read: another read of this stream is waiting')
+    }
     if (this.#keptBytes > 0) return Promise.resolve(this.#takeKept(buffer))
     if (this.#error !== null) throw this.#error
     if (this.#ended || buffer.byteLength === 0) return Promise.resolve(0)
@@ -52,6 +61,28 @@ export class Receiver implements Sink {
     const promise = new Promise<number>(this.#setReader)
     if (this.#slot === null) this.#arm()
     return promise
+  }
+
+  /** See `TcpStream.receive`. */
+  receive(onData: DataHandler, onEnd: EndHandler): void {
+    if (this.#buffer !== null || this.#onData !== null) {
+      throw stateError('Cannot receive: another reader of this stream is waiting')
+    }
+    if (this.#error !== null) throw this.#error
+    this.#onData = onData
+    this.#onEnd = onEnd
+    for (const bytes of this.#kept.splice(0)) {
+      this.#keptBytes -= bytes.length
+      onData(bytes, bytes.length)
+    }
+    if (this.#ended) this.#tellEnd(null)
+    else if (this.#slot === null) this.#arm()
+  }
+
+  /** Ends what `receive` began: from here on bytes are kept for `read`. */
+  stop(): void {
+    this.#onData = null
+    this.#onEnd = null
   }
 
   /** Copies bytes that came before anybody asked. */
@@ -114,6 +145,10 @@ export class Receiver implements Sink {
     this.bytes += length
     const buffer = this.#buffer
     const group = this.#group!
+    if (this.#onData !== null) {
+      group.show(length, flags, this.#onData)
+      return
+    }
     if (buffer === null) {
       this.#keep(group.copy(length, flags))
       return
@@ -153,13 +188,21 @@ export class Receiver implements Sink {
   end(): void {
     if (this.#ended || this.#error !== null) return
     this.#ended = true
+    this.#tellEnd(null)
     if (this.#buffer === null) return
     this.#buffer = null
     this.#resolve(0)
   }
 
+  #tellEnd(error: Error | null): void {
+    const onEnd = this.#onEnd
+    this.stop()
+    onEnd?.(error)
+  }
+
   #fail(error: Error): void {
     this.#error = error
+    this.#tellEnd(error)
     if (this.#buffer === null) return
     this.#buffer = null
     this.#reject(error)

@@ -15,16 +15,22 @@ const MERGE_BYTES = 65536
 
 interface Write {
   bytes: Uint8Array
-  resolve: (bytes: number) => void
-  reject: (error: Error) => void
+  resolve: ((bytes: number) => void) | null
+  reject: ((error: Error) => void) | null
 }
+
+/** More than this that waits, and a sender should wait too. */
+const HIGH_WATER = 65536
 
 export class Sender implements Sink {
   readonly #ring: Uring
   readonly #resource: Resource
   /** Writes that the send in flight carries, then those that wait. */
   #current: Write[] = []
-  #queue: Write[] = []
+  /** An empty list to use next, so that no message makes a new one. */
+  #spare: Write[] = []
+  readonly #queue: Write[] = []
+  #queuedBytes = 0
   #bytes: Uint8Array | null = null
   #sent = 0
   #error: Error | null = null
@@ -45,15 +51,26 @@ export class Sender implements Sink {
   /** See `TcpStream.write`. */
   write(bytes: Uint8Array): Promise<number> {
     if (this.#error !== null) throw this.#error
-    return new Promise<number>((resolve, reject) => {
-      const write = { bytes, resolve, reject }
-      if (this.#bytes !== null) {
-        this.#queue.push(write)
-        return
-      }
-      this.#current = [write]
-      this.#begin(bytes)
-    })
+    return new Promise<number>((resolve, reject) => this.#add({ bytes, resolve, reject }))
+  }
+
+  /** See `TcpStream.send`. */
+  send(bytes: Uint8Array): boolean {
+    if (this.#error !== null) throw this.#error
+    // What must wait is copied if it is small, so that the caller may have its buffer back either way.
+    const waits = this.#bytes !== null && bytes.byteLength <= CopyPool.BYTES
+    this.#add({ bytes: waits ? Buffer.from(bytes) : bytes, resolve: null, reject: null })
+    return this.#queuedBytes < HIGH_WATER
+  }
+
+  #add(write: Write): void {
+    if (this.#bytes !== null) {
+      this.#queue.push(write)
+      this.#queuedBytes += write.bytes.byteLength
+      return
+    }
+    this.#current.push(write)
+    this.#begin(write.bytes)
   }
 
   #begin(bytes: Uint8Array): void {
@@ -114,8 +131,11 @@ export class Sender implements Sink {
     }
     const done = this.#current
     this.#bytes = null
+    this.#current = this.#spare
     if (this.#queue.length > 0) this.#next()
-    for (const write of done) write.resolve(write.bytes.byteLength)
+    for (const write of done) write.resolve?.(write.bytes.byteLength)
+    done.length = 0
+    this.#spare = done
     if (this.#bytes === null) this.#idle()
   }
 
@@ -129,6 +149,7 @@ export class Sender implements Sink {
       count++
     }
     this.#current = this.#queue.splice(0, count)
+    for (const { bytes } of this.#current) this.#queuedBytes -= bytes.byteLength
     const only = count === 1 ? this.#current[0]!.bytes : undefined
     this.#begin(only ?? Buffer.concat(this.#current.map((write) => write.bytes)))
   }
@@ -136,8 +157,8 @@ export class Sender implements Sink {
   #fail(error: Error): void {
     this.#error = error
     this.#bytes = null
-    for (const write of this.#current.splice(0)) write.reject(error)
-    for (const write of this.#queue.splice(0)) write.reject(error)
+    for (const write of this.#current.splice(0)) write.reject?.(error)
+    for (const write of this.#queue.splice(0)) write.reject?.(error)
     this.#idle()
   }
 

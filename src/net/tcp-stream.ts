@@ -9,8 +9,8 @@ import type { Uring } from '../runtime/uring.ts'
 import { SHUT_WR } from '../sys/constants.ts'
 import { argumentTypeError, rangeError, socketError, stateError } from '../sys/error.ts'
 import type { SocketAddress } from '../sys/sockaddr.ts'
-import { checkFd } from '../sys/validate.ts'
-import { Receiver } from './receiver.ts'
+import { checkFd, checkFunction } from '../sys/validate.ts'
+import { type DataHandler, type EndHandler, Receiver } from './receiver.ts'
 import { Sender } from './sender.ts'
 import { addressOf, newSocket, setKeepAlive, setNoDelay } from './socket-calls.ts'
 
@@ -161,6 +161,25 @@ export class TcpStream {
   }
 
   /**
+   * Calls back for everything that comes, without promises or copies.
+   *
+   * `onData` gets the ring's own memory: use the first `length` bytes before it returns, copy what is to stay. It runs inside
+   * the event loop's batch, so it may write but must not block.
+   *
+   * @param onData gets a buffer and how many of its bytes are meant
+   * @param onEnd is told once: null when the peer ended its side or the stream was closed, else the error
+   * @returns ends it: later bytes are kept for `read`
+   * @throws ERR_INVALID_STATE: another reader is waiting
+   */
+  receive(onData: DataHandler, onEnd: EndHandler): () => void {
+    checkFunction('onData', onData)
+    checkFunction('onEnd', onEnd)
+    this.#openFd('read')
+    this.#receiver.receive(onData, onEnd)
+    return () => this.#receiver.stop()
+  }
+
+  /**
    * Sends all of `data`; what several writes queue while one is in flight goes as one send. Order is kept.
    *
    * The caller must not change `data` until the promise settles.
@@ -183,6 +202,31 @@ export class TcpStream {
     } catch (error) {
       return Promise.reject(error)
     }
+  }
+
+  /**
+   * Sends `data` without a promise: for many small messages, where one each would cost more than the sending.
+   *
+   * The caller must not change `data` before it is sent (`drained`), unless it is 4 KiB or less. An error shows at the next
+   * `write`, `send` or read.
+   *
+   * @returns false when 64 KiB or more wait to be sent: `await drained()` before sending more
+   * @throws EPIPE, ECONNRESET: the peer is gone · ERR_INVALID_STATE after `end`
+   */
+  send(data: Uint8Array | string): boolean {
+    const bytes = typeof data === 'string' ? Buffer.from(data) : data
+    if (!(bytes instanceof Uint8Array)) {
+      throw argumentTypeError('data', 'of type string or an instance of Buffer or Uint8Array', data)
+    }
+    this.#ring.engine.addresses.of(bytes)
+    if (this.#finished) throw stateError('Cannot send: end() was called')
+    this.#openFd('write')
+    return bytes.byteLength === 0 || this.#sender.send(bytes)
+  }
+
+  /** Resolves when all that was written is with the kernel, or can't be sent any more. */
+  drained(): Promise<void> {
+    return this.#sender.drained()
   }
 
   /** Sends what is queued, then ends this side; the peer reads EOF. Reading goes on. */

@@ -106,6 +106,12 @@ export class BufferRing {
    * @throws ERR_INVALID_STATE the buffer is taken already
    */
   take(bid: number, length: number, more = false): Uint8Array {
+    const start = this.claim(bid, length, more)
+    return this.buffers.subarray(start, start + length)
+  }
+
+  /** As `take`, without making a view: returns where in `buffers` the bytes start. */
+  claim(bid: number, length: number, more = false): number {
     this.#check(bid)
     if (this.#owner[bid] !== KERNEL) throw stateError(`cannot take buffer ${bid}: it is taken already`)
     const used = this.#used[bid]!
@@ -122,7 +128,7 @@ export class BufferRing {
       this.#owner[bid] = TAKEN
       this.#available--
     }
-    return this.buffers.subarray(start, start + length)
+    return start
   }
 
   /**

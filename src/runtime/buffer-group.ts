@@ -64,6 +64,9 @@ export class BufferGroup {
   readonly id: number
   readonly #ring: BufferRing
   readonly #engine: Engine
+  readonly #bytes: Buffer
+  /** One view per buffer, made when it is first shown. */
+  readonly #views: Buffer[] = []
   #waiters: (() => void)[] = []
   #lent = 0
 
@@ -72,6 +75,8 @@ export class BufferGroup {
     this.id = nextGroupId(engine)
     const { entries = 256, bufferBytes = 4096 } = options
     this.#ring = new BufferRing(engine.ring, { entries, bufferBytes, group: this.id })
+    const { buffer, byteOffset, byteLength } = this.#ring.buffers
+    this.#bytes = Buffer.from(buffer, byteOffset, byteLength)
   }
 
   /** Chunks that were not released yet. */
@@ -99,7 +104,6 @@ export class BufferGroup {
     return new Chunk(this, bid, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
   }
 
-  /** Gives a buffer back to the kernel, and wakes a request that ran out of them. */
   /** A copy of the bytes of a CQE, on the heap; the buffer goes back at once. */
   copy(length: number, flags: number): Buffer {
     const bytes = Buffer.allocUnsafe(length)
@@ -110,9 +114,23 @@ export class BufferGroup {
   /** Copies the bytes of a CQE to the start of `target`; the buffer goes back at once. */
   copyInto(length: number, flags: number, target: Uint8Array): void {
     const bid = flags >>> IORING_CQE_BUFFER_SHIFT
-    target.set(this.#ring.take(bid, length))
+    const start = this.#ring.claim(bid, length)
+    this.#bytes.copy(target, 0, start, start + length)
     this.#lent++
     this.give(bid)
+  }
+
+  /** Shows the bytes of a CQE to `use`, where the kernel put them; the buffer goes back when `use` returns. */
+  show(length: number, flags: number, use: (buffer: Buffer, length: number) => unknown): void {
+    const bid = flags >>> IORING_CQE_BUFFER_SHIFT
+    const start = this.#ring.claim(bid, length)
+    this.#lent++
+    try {
+      this.#views[bid] ??= this.#bytes.subarray(start, start + this.#ring.bufferBytes)
+      use(this.#views[bid], length)
+    } finally {
+      this.give(bid)
+    }
   }
 
   /** The chunks of a bundle's CQE, in the order of their bytes; empty when it brought none (end of stream). */

@@ -21,6 +21,7 @@ import {
   errnoError,
   ringClosedError,
   stateError,
+  throwLater,
   type UringError,
 } from '../sys/error.ts'
 import { closeFd } from '../sys/syscalls.ts'
@@ -169,8 +170,10 @@ export class Engine {
     }
     if (timeout === undefined) return
     slot.expires = performance.now() + timeout - 1
-    if (slot.opcode !== IORING_OP_SPLICE && slot.opcode !== IORING_OP_TEE)
-      return this.#deadline(slot, timeout)
+    if (slot.opcode !== IORING_OP_SPLICE && slot.opcode !== IORING_OP_TEE) {
+      this.#deadline(slot, timeout)
+      return
+    }
     // These wait on a worker, where the kernel (6.18) does not start the clock of a LINK_TIMEOUT: it would never fire.
     const { generation } = slot
     const ms = Math.min(Math.ceil(timeout), 0x7fffffff)
@@ -300,7 +303,7 @@ export class Engine {
       try {
         sink.onCqe(res, flags, final)
       } catch (error) {
-        rethrow(error)
+        throwLater(error)
       }
       return
     }
@@ -491,10 +494,3 @@ export class Engine {
 }
 
 const LINK_BITS = (IOSQE_IO_LINK | IOSQE_IO_HARDLINK) << 8
-
-/** Callbacks must not stop the batch: what they throw becomes an uncaught exception after it. */
-function rethrow(error: unknown): void {
-  process.nextTick(() => {
-    throw error
-  })
-}

@@ -255,3 +255,10 @@ export class AbortError extends Error {
 export function abortError(signal: AbortSignal): AbortError {
   return new AbortError(signal.reason)
 }
+
+/** Callbacks must not stop the batch they run in: what one throws becomes an uncaught exception after it. */
+export function throwLater(error: unknown): void {
+  process.nextTick(() => {
+    throw error
+  })
+}
