@@ -30,7 +30,7 @@ test('27: a hundred threads terminated with I/O in flight on each kind of ring',
 test('27: threads terminated while they make rings', async (t) => {
   oracle(t)
   const { answer } = await runProgram('threads', 'terminateMakers', '', {
-    argument: String(times(100, 1000)),
+    argument: String(times(40, 1000)),
   })
   t.diagnostic(`${(answer as { orphans: number }).orphans} descriptors without an owner`)
 })
