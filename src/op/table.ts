@@ -19,8 +19,11 @@ export type OpResult = 'zero' | 'bytes' | 'count' | 'fd' | 'mask' | 'driver'
  */
 export type OpCancel = 'wait' | 'queued' | 'never' | 'driver'
 
-/** What breaks a chain of links after it: an error · also a short transfer · a short one with MSG_WAITALL · it must be the last. */
-export type OpLinkBreaks = 'error' | 'short' | 'waitall' | 'last'
+/**
+ * What breaks a chain of links after it: an error · also a short transfer · a short one with MSG_WAITALL · it must be the
+ * last · 'nothing': only a bad file does; another error is reported, but the next request runs (measured up to 6.18).
+ */
+export type OpLinkBreaks = 'error' | 'short' | 'waitall' | 'last' | 'nothing'
 
 /** Memory that a request names. 'registered' is part of a registered buffer, 'provided' one the kernel chooses. */
 export type OpMemory =
@@ -176,6 +179,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     fd: 'file',
     result: 'zero',
     cancel: 'queued',
+    linkBreaks: 'nothing',
     prep: ['prepFsync'],
     method: 'fsync',
   }),
@@ -223,6 +227,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
       fd: 'file',
       result: 'zero',
       cancel: 'queued',
+      linkBreaks: 'nothing',
       prep: ['prepSyncFileRange'],
       method: 'syncFileRange',
     },
@@ -304,6 +309,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     fd: 'file',
     result: 'zero',
     cancel: 'queued',
+    linkBreaks: 'nothing',
     prep: ['prepFallocate'],
     method: 'fallocate',
   }),
@@ -335,6 +341,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     fd: 'dir',
     result: 'zero',
     cancel: 'queued',
+    linkBreaks: 'nothing',
     reads: ['path'],
     writes: ['statx'],
     prep: ['prepStatx'],
@@ -369,6 +376,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     fd: 'none',
     result: 'zero',
     cancel: 'queued',
+    linkBreaks: 'nothing',
     writes: ['data'],
     prep: ['prepMadvise', 'prepMadvise64'],
     method: 'madvise',
@@ -451,6 +459,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     fd: 'dir',
     result: 'zero',
     cancel: 'queued',
+    linkBreaks: 'nothing',
     reads: ['path'],
     prep: ['prepRenameat', 'prepRename'],
     method: 'renameat',
@@ -459,6 +468,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     fd: 'dir',
     result: 'zero',
     cancel: 'queued',
+    linkBreaks: 'nothing',
     reads: ['path'],
     prep: ['prepUnlinkat', 'prepUnlink'],
     method: 'unlinkat',
@@ -467,6 +477,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     fd: 'dir',
     result: 'zero',
     cancel: 'queued',
+    linkBreaks: 'nothing',
     reads: ['path'],
     prep: ['prepMkdirat', 'prepMkdir'],
     method: 'mkdirat',
@@ -475,6 +486,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     fd: 'dir',
     result: 'zero',
     cancel: 'queued',
+    linkBreaks: 'nothing',
     reads: ['path'],
     prep: ['prepSymlinkat', 'prepSymlink'],
     method: 'symlinkat',
@@ -483,6 +495,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     fd: 'dir',
     result: 'zero',
     cancel: 'queued',
+    linkBreaks: 'nothing',
     reads: ['path'],
     prep: ['prepLinkat', 'prepLink'],
     method: 'linkat',
@@ -498,6 +511,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     fd: 'file',
     result: 'zero',
     cancel: 'queued',
+    linkBreaks: 'nothing',
     reads: ['xattr'],
     prep: ['prepFsetxattr'],
     method: 'fsetxattr',
@@ -506,6 +520,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     fd: 'none',
     result: 'zero',
     cancel: 'queued',
+    linkBreaks: 'nothing',
     reads: ['path', 'xattr'],
     prep: ['prepSetxattr'],
     method: 'setxattr',
@@ -514,6 +529,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     fd: 'file',
     result: 'bytes',
     cancel: 'queued',
+    linkBreaks: 'nothing',
     reads: ['xattr'],
     writes: ['data'],
     prep: ['prepFgetxattr'],
@@ -523,6 +539,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     fd: 'none',
     result: 'bytes',
     cancel: 'queued',
+    linkBreaks: 'nothing',
     reads: ['path', 'xattr'],
     writes: ['data'],
     prep: ['prepGetxattr'],
@@ -620,6 +637,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     fd: 'file',
     result: 'zero',
     cancel: 'queued',
+    linkBreaks: 'nothing',
     prep: ['prepFtruncate'],
     method: 'ftruncate',
   }),

@@ -145,6 +145,9 @@ export class Uring extends CommandOperations {
    *
    * A step that fails or comes up short cancels the rest, unless it is a `hardlink()`. Results come in the order of the steps.
    *
+   * Not so for what changes names, sizes and attributes, and for `fsync`, `fallocate`, `statx`: kernels (up to 6.18) go on after
+   * their errors, except for a bad descriptor. So let such a step be the last, and look at its result before what depends on it.
+   *
    * @param write begins the steps, at once: `(c) => { c.write(fd, a); c.fsync(fd) }`
    * @param options.entries most steps, default 8
    * @returns the steps' results
