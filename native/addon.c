@@ -41,7 +41,7 @@ struct ring {
 };
 enum { RING_BYTES = 16384, MAPS_MAX = (RING_BYTES - sizeof(struct ring)) / sizeof(struct map *) };
 enum { FUNCTIONS = 12 };
-struct thread { struct map *maps; struct ring *rings; struct binding { struct thread *thread; u32 index; } bindings[FUNCTIONS]; };
+struct thread { struct map *maps; struct ring *rings; long loose_fd; struct binding { struct thread *thread; u32 index; } bindings[FUNCTIONS]; };
 
 static void drop_map(struct map *map) {
   if (--map->holders) return;
@@ -329,10 +329,13 @@ static struct ring *ring_of(struct call *c) {
   while (r && r != wanted) r = r->next;
   return r;
 }
+// setup with 1 as its last argument, which the kernel ignores, asks for the fd to be closed if the thread ends before `attach`.
 static i64 js_syscall(struct call *c) {
-  long a[7];
+  long a[7], *loose = &c->thread->loose_fd;
   for (size_t i = 0; i < 7; i++) a[i] = (long)integer(c, i);
-  return sys6(a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
+  long rc = sys6(a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
+  if ((a[0] == NR_setup && a[6] == 1) || (a[0] == NR_close && a[1] == *loose)) *loose = a[0] == NR_setup ? rc : 0;
+  return rc;
 }
 static i64 js_map(struct call *c) {
   i64 fd = integer(c, 0), bytes = integer(c, 1);
@@ -397,16 +400,14 @@ static i64 js_attach(struct call *c) {
     return -EINVAL_;
   }
   r->batch_cap = (u32)((bytes - C_WORDS * 4) / r->cqe_bytes);
-  r->next = c->thread->rings;
-  c->thread->rings = r;
+  r->next = c->thread->rings, c->thread->rings = r, c->thread->loose_fd = 0;
   return (i64)(uintptr_t)r;
 }
 // After RESIZE_RINGS: the old mappings turn to zero pages now and go with the ring.
 static i64 js_relayout(struct call *c) {
   struct ring *r = ring_of(c);
-  if (!r) return -EINVAL_;
-  u32 count = r->map_count;
-  if (!read_layout(c, r, c->args[1]) || !hold_own(c, r, c->args[2])) return -EINVAL_;
+  u32 count = r ? r->map_count : 0;
+  if (!r || !read_layout(c, r, c->args[1]) || !hold_own(c, r, c->args[2])) return -EINVAL_;
   for (u32 i = 0; i < count; i++)
     if (r->maps[i]->own) replace_map(r->maps[i]), r->maps[i]->own = false;
   return 0;
@@ -480,7 +481,9 @@ static napi_value trampoline(napi_env env, napi_callback_info info) {
   return c.result;
 }
 static void on_thread_gone(napi_env env, void *data, void *hint) {
-  (void)env, (void)hint, free_pages(data, sizeof(struct thread));
+  struct thread *thread = data;
+  if (thread->loose_fd > 0) close_fd((i32)thread->loose_fd);
+  (void)env, (void)hint, free_pages(thread, sizeof *thread);
 }
 NAPI_MODULE_INIT() {
   struct thread *thread = new_pages(sizeof *thread);

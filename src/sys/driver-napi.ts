@@ -50,7 +50,8 @@ export function napiDriver(addon: Addon): Driver {
   const { SETUP, ENTER, REGISTER } = IO_URING_SYSCALLS
   return {
     name: 'napi',
-    setup: (entries, params) => syscall(SETUP, entries, addressOf(params)),
+    // The 1 is for the addon: it closes the ring's fd if the thread ends before `attach` takes it.
+    setup: (entries, params) => syscall(SETUP, entries, addressOf(params), 0, 0, 0, 1),
     enter: (fd, toSubmit, minComplete, flags, argAddress, argBytes) =>
       syscall(ENTER, fd, toSubmit, minComplete, flags, argAddress, argBytes),
     register: (fd, opcode, argAddress, argCount) => syscall(REGISTER, fd, opcode, argAddress, argCount),

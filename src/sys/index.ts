@@ -5,6 +5,7 @@
 // Nothing here holds memory for you: what the kernel was given an address of must stay referenced until its CQE came.
 // The layers above do that (ringcore, ringcore/ring).
 
+import { SYS_IO_URING_SETUP } from './abi.ts'
 import { argumentTypeError, rangeError } from './error.ts'
 import { openDriver } from './open-driver.ts'
 import type { StructBase } from './struct.ts'
@@ -51,7 +52,10 @@ export function io_uring_setup(entries: number, params: io_uring_params | Uint8A
   if (bytes.byteLength < io_uring_params.sizeof) {
     throw rangeError('params.byteLength', `>= ${io_uring_params.sizeof}`, bytes.byteLength)
   }
-  return openDriver().setup(entries, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+  // Not the driver's setup: a ring made here is the caller's alone, also when its thread ends.
+  const driver = openDriver()
+  const view = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return driver.syscall(SYS_IO_URING_SETUP, entries, driver.addressOf(view))
 }
 
 /**
