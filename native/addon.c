@@ -6,10 +6,8 @@
 #include "host.h"
 
 // The few io_uring values the drain, the loop and the teardown need; test/10.abi holds them against sys/abi.ts.
-enum { SETUP_IOPOLL = 1, SETUP_SQPOLL = 2 };
-enum { SQ_NEED_WAKEUP = 1, SQ_CQ_OVERFLOW = 2, SQ_TASKRUN = 4, CQ_EVENTFD_DISABLED = 1 };
-enum { ENTER_GETEVENTS = 1, ENTER_SQ_WAKEUP = 2, ENTER_EXT_ARG = 8 };
-enum { CQE_F_MORE = 2, CQE_F_SKIP = 32, CQE_F_32 = 32768 };
+enum { SETUP_IOPOLL = 1, SETUP_SQPOLL = 2, SQ_NEED_WAKEUP = 1, SQ_CQ_OVERFLOW = 2, SQ_TASKRUN = 4, CQ_EVENTFD_DISABLED = 1 };
+enum { ENTER_GETEVENTS = 1, ENTER_SQ_WAKEUP = 2, ENTER_EXT_ARG = 8, CQE_F_MORE = 2, CQE_F_SKIP = 32, CQE_F_32 = 32768 };
 enum { REGISTER_EVENTFD = 4, REGISTER_SYNC_CANCEL = 24, CANCEL_ALL = 1, CANCEL_ANY = 4, OP_POLL_ADD = 6, POLLIN_ = 1 };
 
 // Words of the control block and marks in user_data: the same as CTL and USER_DATA_* in src/sys/driver.ts.
@@ -39,8 +37,7 @@ struct ring {
   char handles[HANDLES][HANDLE_BYTES] __attribute__((aligned(16)));
   struct map *maps[];
 };
-enum { RING_BYTES = 16384, MAPS_MAX = (RING_BYTES - sizeof(struct ring)) / sizeof(struct map *) };
-enum { FUNCTIONS = 12 };
+enum { RING_BYTES = 16384, MAPS_MAX = (RING_BYTES - sizeof(struct ring)) / sizeof(struct map *), FUNCTIONS = 12 };
 struct thread { struct map *maps; struct ring *rings; long loose_fd; struct binding { struct thread *thread; u32 index; } bindings[FUNCTIONS]; };
 
 static void drop_map(struct map *map) {
@@ -282,7 +279,9 @@ static void quiesce(struct ring *r) {
     drain(r, NULL);
     if (!(sqpoll && unconsumed) && (i32)in_kernel(r) <= 0) return;
     sys6(NR_register, r->fd, REGISTER_SYNC_CANCEL, (long)cancel, 1, 0, 0);
-    enter(r, 0, 0, ENTER_GETEVENTS, -1);
+    long rc = enter(r, 0, 0, ENTER_GETEVENTS, -1);
+    if (rc == -EBADF_ || rc == -EOPNOTSUPP_) r->map_count = 0, r->fd = -1; // somebody closed our fd:
+    if (r->fd < 0) return;                                                 // what can't be drained is leaked
     if (turns >= 10) nap(200000);
     if (turns == 25000) {
       static const char text[] = "ringcore: a thread is ending, but the kernel still has its I/O; waiting for the device\n";

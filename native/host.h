@@ -31,7 +31,7 @@ enum { NR_read = 0, NR_write = 1, NR_close = 3, NR_mmap = 9, NR_munmap = 11, NR_
 enum { NR_read = 63, NR_write = 64, NR_close = 57, NR_mmap = 222, NR_munmap = 215, NR_madvise = 233, NR_nanosleep = 101, NR_eventfd2 = 19 };
 #endif
 enum { NR_setup = 425, NR_enter = 426, NR_register = 427 };
-enum { EINTR_ = 4, EAGAIN_ = 11, ENOMEM_ = 12, EBUSY_ = 16, EINVAL_ = 22, ENOSYS_ = 38, ETIME_ = 62 };
+enum { EINTR_ = 4, EBADF_ = 9, EAGAIN_ = 11, ENOMEM_ = 12, EBUSY_ = 16, EINVAL_ = 22, ENOSYS_ = 38, ETIME_ = 62, EOPNOTSUPP_ = 95 };
 
 void *memset(void *to, int value, size_t n) {
   for (char *p = to; n--;) *p++ = (char)value;
