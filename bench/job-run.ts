@@ -44,18 +44,8 @@ const cat: Job = async (subject, path) => {
 const files: Job = async (subject, directory) => {
   const paths = Array.from({ length: FILES }, (_, i) => `${directory}/${i}`)
   let read: (path: string) => Promise<Buffer>
-  if (subject === 'ring') {
-    const { File } = await import('ringcore')
-    read = async (path) => {
-      const buffer = Buffer.allocUnsafe(8192)
-      const file = await File.open(path)
-      const bytes = await file.read(buffer)
-      await file.close()
-      return buffer.subarray(0, bytes)
-    }
-  } else {
-    read = (await import('node:fs/promises')).readFile
-  }
+  if (subject === 'ring') read = (await import('ringcore')).readFile
+  else read = (await import('node:fs/promises')).readFile
   return async () => {
     const contents = await Promise.all(paths.map((path) => read(path)))
     for (const [i, content] of contents.entries()) {

@@ -144,7 +144,7 @@ async function withoutHanging(name: string, work: () => Promise<void>): Promise<
   }
 }
 
-function caseOf(ring: Uring, { name, ops, work, close }: Activity): Case {
+function caseOf(ring: Uring, { name, ops, work, close }: Activity, repeat: number): Case {
   const run = async (): Promise<Sample> => timed(ops, () => withoutHanging(name, () => work(ops)))
   const runPending = async (): Promise<Sample> => {
     const end = new AbortController()
@@ -163,6 +163,8 @@ function caseOf(ring: Uring, { name, ops, work, close }: Activity): Case {
   const plan: Case = {
     name,
     unit: 'µs',
+    // Short runs, and a narrow target: more of them.
+    repeat,
     subjects: [
       { name: PENDING, run: runPending },
       { name: WITHOUT, run },
@@ -181,6 +183,7 @@ export const libuv: Bench = {
   about: "Node's own work while a ring operation is pending, against the same work without one",
   async *cases(context: Context) {
     const ring = new Uring()
+    const repeat = context.amount(25, 3)
     const simple: Activity[] = [
       { name: 'timers, all at once', ops: context.amount(20_000, 2000), work: timersStorm },
       { name: 'timers, one after another', ops: context.amount(200, 20), work: timersChain },
@@ -191,10 +194,11 @@ export const libuv: Bench = {
       { name: 'child processes', ops: context.amount(40, 5), work: children },
       { name: 'signals', ops: context.amount(2000, 100), work: signals },
     ]
-    for (const activity of simple) if (context.wants(activity.name)) yield caseOf(ring, activity)
-    if (context.wants('node:net ping-pong')) yield caseOf(ring, await pingPong(context.amount(10_000, 500)))
+    for (const activity of simple) if (context.wants(activity.name)) yield caseOf(ring, activity, repeat)
+    if (context.wants('node:net ping-pong'))
+      yield caseOf(ring, await pingPong(context.amount(10_000, 500)), repeat)
     if (context.wants('worker messages'))
-      yield caseOf(ring, await workerMessages(context.amount(10_000, 500)))
+      yield caseOf(ring, await workerMessages(context.amount(10_000, 500)), repeat)
     await ring.close()
   },
 }
