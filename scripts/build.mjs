@@ -51,7 +51,12 @@ function buildAddon(arch, compiler, missing) {
   const source = at('native', 'addon.c')
   const headers = at('node_modules', 'node-api-headers')
   const target = addonPath(arch)
-  const inputs = [source, at('native', 'host.h'), join(headers, 'package.json'), fileURLToPath(import.meta.url)]
+  const inputs = [
+    source,
+    at('native', 'host.h'),
+    join(headers, 'package.json'),
+    fileURLToPath(import.meta.url),
+  ]
   if (existsSync(target) && inputs.every((file) => mtime(file) <= mtime(target))) return 'unchanged'
 
   say(`build: native/addon.c → ${relative(root, target)}`)
