@@ -105,15 +105,20 @@ test('tables are aligned and numbers short', () => {
 })
 
 test('requests are counted in whatever pieces they come', () => {
-  const three = Buffer.concat([request(false), request(true), request(false)])
-  for (const size of [1, 7, three.length]) {
+  // Paths of all lengths, so that blank lines lie at every place modulo four; lone CRs and LFs count nothing.
+  const requests = Array.from(
+    { length: 9 },
+    (_, i) => `GET /${'x'.repeat(i)} HTTP/1.1\r\nA:\r \n\n \n\r\n\r\n`,
+  )
+  const all = Buffer.concat([...requests.map((text) => Buffer.from(text)), request(true), request(false)])
+  for (let size = 1; size <= all.length; size++) {
     const counter = new RequestCounter()
-    let requests = 0
-    for (let at = 0; at < three.length; at += size) {
-      const part = three.subarray(at, at + size)
-      requests += counter.feed(part, part.length)
+    let counted = 0
+    for (let at = 0; at < all.length; at += size) {
+      const part = all.subarray(at, at + size)
+      counted += counter.feed(part, part.length)
     }
-    assert.equal(requests, 3, `pieces of ${size}`)
+    assert.equal(counted, 11, `pieces of ${size}`)
   }
 })
 
