@@ -51,18 +51,23 @@ export interface ProbeReport {
   missing: string[]
 }
 
-/** Names of the ABI with a prefix, in the order of their values. */
+const namesFound = new Map<string, [string, number][]>()
+
+/** Names of the ABI with a prefix, in the order of their values. Looked for when first wanted: it takes a millisecond. */
 function names(prefix: string): [string, number][] {
-  return (Object.entries(abi) as [string, unknown][])
-    .filter((entry): entry is [string, number] => typeof entry[1] === 'number' && entry[0].startsWith(prefix))
-    .filter(([name]) => !/_LAST$|_BIT$/.test(name))
-    .sort((a, b) => a[1] - b[1])
+  let found = namesFound.get(prefix)
+  if (found === undefined) {
+    found = (Object.entries(abi) as [string, unknown][])
+      .filter(
+        (entry): entry is [string, number] => typeof entry[1] === 'number' && entry[0].startsWith(prefix),
+      )
+      .filter(([name]) => !/_LAST$|_BIT$/.test(name))
+      .sort((a, b) => a[1] - b[1])
+    namesFound.set(prefix, found)
+  }
+  return found
 }
 
-const OPCODES = names('IORING_OP_')
-const ENTER_FLAGS = names('IORING_ENTER_')
-const SQE_FLAGS = names('IOSQE_')
-const FEATURES = names('IORING_FEAT_')
 /** The register operations: their names share prefixes with flags, so the values tell. */
 export const REGISTER_OPS: readonly [string, number][] = [
   'BUFFERS UNREGISTER_BUFFERS FILES UNREGISTER_FILES EVENTFD UNREGISTER_EVENTFD FILES_UPDATE EVENTFD_ASYNC PROBE',
@@ -136,7 +141,7 @@ function probeOpcodes({ driver, fd }: Probing): Record<string, boolean> {
   const count = result < 0 ? 0 : bytes[1]!
   const known = (opcode: number): boolean =>
     opcode < count && (bytes[16 + opcode * 8 + 2]! & abi.IO_URING_OP_SUPPORTED) !== 0
-  return Object.fromEntries(OPCODES.map(([name, opcode]) => [name, known(opcode)]))
+  return Object.fromEntries(names('IORING_OP_').map(([name, opcode]) => [name, known(opcode)]))
 }
 
 function tryRegisterOp({ driver, fd }: Probing, name: string, opcode: number): boolean {
@@ -182,14 +187,15 @@ function missingForRuntime(driver: Driver): string[] {
   const missing: string[] = []
   const flags = abi.IORING_SETUP_SINGLE_ISSUER | abi.IORING_SETUP_DEFER_TASKRUN | abi.IORING_SETUP_SUBMIT_ALL
   const usable = withProbingRing(driver, flags, (probing) => {
-    for (const [name, bit] of FEATURES) {
+    for (const [name, bit] of names('IORING_FEAT_')) {
       if (RUNTIME_NEEDS.has(name) && !(probing.features & bit)) missing.push(name)
     }
     for (const [name, opcode] of REGISTER_OPS) {
       if (RUNTIME_NEEDS.has(name) && !tryRegisterOp(probing, name, opcode)) missing.push(name)
     }
     const opcodes = probeOpcodes(probing)
-    for (const [name] of OPCODES) if (RUNTIME_NEEDS.has(name) && !opcodes[name]) missing.push(name)
+    for (const [name] of names('IORING_OP_'))
+      if (RUNTIME_NEEDS.has(name) && !opcodes[name]) missing.push(name)
     return true
   })
   if (usable === -EINVAL) missing.push('IORING_SETUP_DEFER_TASKRUN')
@@ -218,7 +224,9 @@ export function probe(driver: Driver = openDriver()): ProbeReport {
     answer === undefined
       ? tryRegisterOps(driver)
       : Object.fromEntries(REGISTER_OPS.map(([name, opcode]) => [name, opcode < answer.getUint32(4, true)]))
-  const features = Object.fromEntries(FEATURES.map(([name, bit]) => [name, (basics.features & bit) !== 0]))
+  const features = Object.fromEntries(
+    names('IORING_FEAT_').map(([name, bit]) => [name, (basics.features & bit) !== 0]),
+  )
   const found: ProbeReport = {
     kernel: release(),
     arch: process.arch,
@@ -227,7 +235,7 @@ export function probe(driver: Driver = openDriver()): ProbeReport {
     setupFlags: Object.fromEntries(setup),
     enterFlags: enterFlags(answer, features, registerOps),
     sqeFlags: Object.fromEntries(
-      SQE_FLAGS.map(([name, bit]) => [
+      names('IOSQE_').map(([name, bit]) => [
         name,
         answer
           ? (answer.getUint32(32, true) & bit) !== 0
@@ -258,7 +266,7 @@ function enterFlags(
     IORING_ENTER_NO_IOWAIT: features.IORING_FEAT_NO_IOWAIT,
   }
   return Object.fromEntries(
-    ENTER_FLAGS.map(([name, bit]) => [
+    names('IORING_ENTER_').map(([name, bit]) => [
       name,
       answer === undefined ? companions[name] !== false : (answer.getUint32(24, true) & bit) !== 0,
     ]),
