@@ -28,7 +28,7 @@ const USAGE = `npm run bench -- [bench …] [options]
 Benches (default: all): ${Object.keys(BENCHES).join(' ')}
 
   --filter TEXT   only cases whose "bench · name" contains the text
-  --repeat N      repetitions of each case, default 9 (libuv: 25); 3 with --quick
+  --repeat N      repetitions of each case, default 9 (more where runs are short); 3 with --quick
   --quick         few operations: shows that everything works, the numbers mean little
   --json FILE     writes every number to a file
   --check         exit code 1 when a figure misses its target

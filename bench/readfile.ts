@@ -69,7 +69,7 @@ async function readAll(
   if (bytes !== files.bytes) throw new Error(`read ${bytes} bytes of ${files.bytes}`)
 }
 
-function readCase(files: Files, inFlight: number): Case {
+function readCase(files: Files, inFlight: number, repeat: number): Case {
   const ring = new Uring()
   const slots = Array.from({ length: inFlight }, () => ring.fixedFile())
   const rooms = Array.from({ length: inFlight }, () => ring.alloc(ROOM))
@@ -91,6 +91,9 @@ function readCase(files: Files, inFlight: number): Case {
       subject('fs.readFile', withCallback),
     ],
     targets: TARGETS[inFlight] ?? [],
+    // A round is some 40 ms only: the compiler is not through with either side after one.
+    warmups: 5,
+    repeat,
     close: () => ring.close(),
   }
   if (inFlight === 1) {
@@ -108,7 +111,8 @@ export const readfile: Bench = {
   async *cases(context: Context) {
     const files = makeFiles(context.directory, context.amount(10_000, 500))
     context.note(`${files.paths.length} files on ${await fileSystemOf(context.directory)}, in the page cache`)
-    yield readCase(files, 32)
-    yield readCase(files, 1)
+    const repeat = context.amount(21, 3)
+    yield readCase(files, 32, repeat)
+    yield readCase(files, 1, repeat)
   },
 }
