@@ -1,8 +1,8 @@
 // The driver over native/addon.c, through Node-API.
 // Flow: open-driver.ts → this → the addon.
 
+import { SYS_IO_URING_ENTER, SYS_IO_URING_REGISTER, SYS_IO_URING_SETUP } from './abi.ts'
 import type { Driver, RingHandle, RingLayout } from './driver.ts'
-import { IO_URING_SYSCALLS } from './io-uring-syscalls.ts'
 
 /** What the addon exports; rings are passed as the address of their record, which the addon checks against its list. */
 export interface Addon {
@@ -47,14 +47,14 @@ function layoutWords(layout: RingLayout): BigUint64Array {
 /** Makes the driver of a loaded addon. */
 export function napiDriver(addon: Addon): Driver {
   const { syscall, map, unmap, addressOf, hold, detach, inKernel, turn, loopOpen, loopActivate } = addon
-  const { SETUP, ENTER, REGISTER } = IO_URING_SYSCALLS
   return {
     name: 'napi',
     // The 1 is for the addon: it closes the ring's fd if the thread ends before `attach` takes it.
-    setup: (entries, params) => syscall(SETUP, entries, addressOf(params), 0, 0, 0, 1),
+    setup: (entries, params) => syscall(SYS_IO_URING_SETUP, entries, addressOf(params), 0, 0, 0, 1),
     enter: (fd, toSubmit, minComplete, flags, argAddress, argBytes) =>
-      syscall(ENTER, fd, toSubmit, minComplete, flags, argAddress, argBytes),
-    register: (fd, opcode, argAddress, argCount) => syscall(REGISTER, fd, opcode, argAddress, argCount),
+      syscall(SYS_IO_URING_ENTER, fd, toSubmit, minComplete, flags, argAddress, argBytes),
+    register: (fd, opcode, argAddress, argCount) =>
+      syscall(SYS_IO_URING_REGISTER, fd, opcode, argAddress, argCount),
     syscall,
     map,
     unmap,
