@@ -94,24 +94,11 @@ test('opcodes', (t) => {
   complete(t, 'opcode', have)
 })
 
-test('register operations: the method asks the kernel for its number', (t) => {
-  oracle(t)
-  const asked = new Set<number>()
-  let answer: number | undefined = -22
-  const note = (driver: Driver): Partial<Driver> => ({
-    // No method may believe that this is the ring of the whole process.
-    name: 'simulated',
-    register: (fd, opcode, address, count) => {
-      asked.add(opcode >>> 0)
-      return answer ?? driver.register(fd, opcode, address, count)
-    },
-  })
-  const ring = spied(t, { singleIssuer: true, deferTaskrun: true }, note)
-  const other = new Ring({ entries: 4 })
-  t.after(() => other.close())
+/** The method of Ring for each register operation, called with something that passes its checks. */
+function registrations(ring: Ring, other: Ring): Record<string, () => unknown> {
   const region = openDriver().map(-1, 4096, 0) as ArrayBuffer
   const page = new Uint8Array(4096)
-  const calls: Record<string, () => unknown> = {
+  return {
     IORING_REGISTER_BUFFERS: () => ring.registerBuffers([page]),
     IORING_UNREGISTER_BUFFERS: () => ring.unregisterBuffers(),
     IORING_REGISTER_FILES: () => ring.registerFiles([1]),
@@ -148,6 +135,24 @@ test('register operations: the method asks the kernel for its number', (t) => {
     IORING_REGISTER_ZCRX_CTRL: () => ring.registerZcrxCtrl(new Uint8Array(72)),
     IORING_REGISTER_BPF_FILTER: () => ring.registerBpfFilter(new Uint8Array(72)),
   }
+}
+
+test('register operations: the method asks the kernel for its number', (t) => {
+  oracle(t)
+  const asked = new Set<number>()
+  let answer: number | undefined = -22
+  const note = (driver: Driver): Partial<Driver> => ({
+    // No method may believe that this is the ring of the whole process.
+    name: 'simulated',
+    register: (fd, opcode, address, count) => {
+      asked.add(opcode >>> 0)
+      return answer ?? driver.register(fd, opcode, address, count)
+    },
+  })
+  const ring = spied(t, { singleIssuer: true, deferTaskrun: true }, note)
+  const other = new Ring({ entries: 4 })
+  t.after(() => other.close())
+  const calls = registrations(ring, other)
   const one = (name: string, call: () => unknown): void => {
     asked.clear()
     try {

@@ -21,6 +21,7 @@ export type {
 export type { AtOptions, Openat2Options, OpenOptions } from './operations-path.ts'
 export type { FutexOptions, FutexWaiter, WaitResult, WaitTarget } from './operations-process.ts'
 export { Bundle, ReceivedDatagram } from './operations-provided.ts'
+export { type BusyPolling, Personality, type WorkerLimits } from './operations-registration.ts'
 export {
   type CancelTarget,
   Poller,

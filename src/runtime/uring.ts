@@ -16,8 +16,9 @@ import {
 import { BufferGroup, type BufferGroupOptions } from './buffer-group.ts'
 import { type Chain, runChain } from './chain.ts'
 import { Engine } from './engine.ts'
-import { CommandOperations } from './operations-command.ts'
+import { RegistrationOperations } from './operations-registration.ts'
 import type { FixedFile } from './resource.ts'
+import { checkAllow, restrict } from './restrictions.ts'
 
 export interface UringOptions extends RingOptions {
   /** Most operations in flight; more wait their turn in order. Default and limit: what the completion queue holds. */
@@ -26,6 +27,11 @@ export interface UringOptions extends RingOptions {
   wait?: 'auto' | 'ring' | 'epoll' | undefined
   /** Size of the table of direct descriptors; default 1024, 0 for none. Made on first use. */
   fixedFiles?: number | undefined
+  /**
+   * All that the ring may do, for good; anything else rejects with EACCES. Opcodes ('READ' or their numbers), register operations
+   * ('IORING_REGISTER_PERSONALITY') and flags ('IOSQE_ASYNC'). What the event loop and timeouts need is always allowed.
+   */
+  allow?: readonly (string | number)[] | undefined
 }
 
 /** Counters since the ring was made. */
@@ -68,7 +74,7 @@ const forgotten = new FinalizationRegistry<Engine>((engine) => {
 
 /** The setup every kernel since 6.1 likes best for one thread that submits in batches. */
 function defaults(options: UringOptions): RingOptions {
-  const { inFlight: _1, wait: _2, fixedFiles: _3, ...ring } = options
+  const { inFlight: _1, wait: _2, fixedFiles: _3, allow, ...ring } = options
   const entries = options.entries ?? ENTRIES
   const chosen: RingOptions = {
     submitAll: true,
@@ -84,10 +90,11 @@ function defaults(options: UringOptions): RingOptions {
     chosen.deferTaskrun = true
     chosen.taskrunFlag = true
   }
+  if (allow !== undefined) chosen.rDisabled = true
   return chosen
 }
 
-export class Uring extends CommandOperations {
+export class Uring extends RegistrationOperations {
   /**
    * Makes a ring for this thread.
    *
@@ -105,6 +112,7 @@ export class Uring extends CommandOperations {
     if (!(Number.isInteger(fixedFiles) && fixedFiles >= 0 && fixedFiles <= 1048576)) {
       throw rangeError('options.fixedFiles', '>= 0 && <= 1048576', fixedFiles)
     }
+    const allowed = options.allow === undefined ? undefined : checkAllow(options.allow)
     const host = ['bun', 'deno'].find((name) => name in process.versions)
     if (host !== undefined) {
       throw ringUnavailableError(
@@ -126,6 +134,15 @@ export class Uring extends CommandOperations {
     if (opened < 0) {
       ring.close()
       throw errnoError(opened, 'uv_loop')
+    }
+    // Behind loopOpen, which registers the eventfd: a restricted ring need not be allowed to.
+    if (allowed !== undefined) {
+      try {
+        restrict(ring, allowed)
+      } catch (error) {
+        ring.close()
+        throw error
+      }
     }
     forgotten.register(this, engine, engine)
   }

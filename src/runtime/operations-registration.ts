@@ -1,0 +1,160 @@
+// What is set on a whole ring: credentials, workers, busy polling, the clock of its waits. Nothing here is awaited.
+// Flow: Uring → this → ring/register.ts. man io_uring_register(2)
+// Buffers, files and buffer groups are registered by those who use them (alloc, fixedFile, bufferGroup), operations cancelled by
+// cancel(). There is no method for an eventfd: a ring has one, and the event loop waits for it; another is refused with EBUSY.
+
+import {
+  IO_URING_NAPI_TRACKING_DYNAMIC,
+  IO_URING_NAPI_TRACKING_INACTIVE,
+  IO_URING_NAPI_TRACKING_STATIC,
+} from '../sys/abi.ts'
+import { CLOCK_BOOTTIME, CLOCK_MONOTONIC } from '../sys/constants.ts'
+import { argumentTypeError, argumentValueError, ringClosedError } from '../sys/error.ts'
+import { checkBoolean, checkInteger } from '../sys/validate.ts'
+import type { Engine } from './engine.ts'
+import { CommandOperations } from './operations-command.ts'
+
+/** Credentials of a moment, which operations can be given: `{ personality: it.id }`. */
+export class Personality {
+  /** The number that operations name. */
+  readonly id: number
+  readonly #engine: Engine
+  #registered = true
+
+  constructor(engine: Engine) {
+    this.id = engine.ring.registerPersonality()
+    this.#engine = engine
+  }
+
+  /** Takes the credentials back; operations that have begun keep them. Does nothing the second time, or after the ring's end. */
+  close(): void {
+    if (!this.#registered || this.#engine.closed) return
+    this.#engine.ring.unregisterPersonality(this.id)
+    this.#registered = false
+  }
+
+  /** As `close`, for `using`. */
+  [Symbol.dispose](): void {
+    this.close()
+  }
+}
+
+/** Most workers of each kind. */
+export interface WorkerLimits {
+  /** For what ends by itself: regular files, block devices. */
+  bounded: number
+  /** For what may wait for ever: sockets, pipes, terminals. */
+  unbounded: number
+}
+
+export interface BusyPolling {
+  /** Microseconds to poll the network device before sleeping. */
+  busyPollUs: number
+  /** Whether the device's interrupts stay off meanwhile. */
+  preferBusyPoll?: boolean | undefined
+  /** Which devices: 'dynamic', those of the sockets in use (the default); 'static', those that were added; 'inactive', none. @kernel 6.13 */
+  tracking?: keyof typeof TRACKING | undefined
+}
+
+const TRACKING = {
+  dynamic: IO_URING_NAPI_TRACKING_DYNAMIC,
+  static: IO_URING_NAPI_TRACKING_STATIC,
+  inactive: IO_URING_NAPI_TRACKING_INACTIVE,
+} as const
+const CLOCKS = { monotonic: CLOCK_MONOTONIC, boottime: CLOCK_BOOTTIME } as const
+
+export class RegistrationOperations extends CommandOperations {
+  /**
+   * Takes a snapshot of this thread's credentials: user, groups, capabilities.
+   *
+   * It outlives `setuid`: a process that gave up its privileges still has them in the ring. Register only what you mean to keep.
+   *
+   * @throws ERR_RING_CLOSED
+   * @kernel 5.6 · IORING_REGISTER_PERSONALITY
+   * @man io_uring_register_personality(3)
+   */
+  personality(): Personality {
+    this.#open()
+    return new Personality(this.engine)
+  }
+
+  /**
+   * Limits the kernel's worker threads, which run what can't be done without blocking.
+   *
+   * They belong to this thread, and its rings share them; only a ring with `sqpoll` has its own. Without arguments it only asks.
+   *
+   * @param limits what is left out, or 0, stays as it is
+   * @returns the limits of before
+   * @kernel 5.15 · IORING_REGISTER_IOWQ_MAX_WORKERS
+   * @man io_uring_register_iowq_max_workers(3)
+   */
+  workers(limits: Partial<WorkerLimits> = {}): WorkerLimits {
+    this.#open()
+    checkOptions('limits', limits)
+    const [bounded, unbounded] = this.engine.ring.registerIowqMaxWorkers(
+      limits.bounded ?? 0,
+      limits.unbounded ?? 0,
+    )
+    return { bounded, unbounded }
+  }
+
+  /**
+   * Says which CPUs the worker threads may run on.
+   * @param cpus their numbers; null lifts the limit
+   * @throws EINVAL none of them is there
+   * @kernel 5.14 · IORING_REGISTER_IOWQ_AFF
+   * @man io_uring_register_iowq_aff(3)
+   */
+  affinity(cpus: readonly number[] | null): void {
+    this.#open()
+    if (cpus === null) this.engine.ring.unregisterIowqAff()
+    else this.engine.ring.registerIowqAff(cpus)
+  }
+
+  /**
+   * Polls the network device for a while before a wait sleeps: less latency for one CPU's time.
+   * @param polling null ends it
+   * @returns the settings of before; nothing when it ends
+   * @throws EINVAL, EOPNOTSUPP a kernel without busy polling
+   * @kernel 6.9 · IORING_REGISTER_NAPI
+   * @man io_uring_register_napi(3)
+   */
+  napi(polling: BusyPolling | null): BusyPolling | undefined {
+    this.#open()
+    const { ring } = this.engine
+    if (polling === null) {
+      ring.unregisterNapi()
+      return undefined
+    }
+    checkOptions('polling', polling)
+    const { busyPollUs, preferBusyPoll = false, tracking = 'dynamic' } = polling
+    checkInteger('polling.busyPollUs', busyPollUs, 0, 0xffffffff)
+    checkBoolean('polling.preferBusyPoll', preferBusyPoll)
+    if (!Object.hasOwn(TRACKING, tracking))
+      throw argumentValueError('polling.tracking', tracking, "must be 'dynamic', 'static' or 'inactive'")
+    return ring.registerNapi({ busyPollUs, preferBusyPoll, opParam: TRACKING[tracking] })
+  }
+
+  /**
+   * Chooses the clock on which the ring's waits are timed: 'monotonic' (the default) stands still while the machine sleeps.
+   *
+   * Operations have their own, see `timeout(ms, { clock })`.
+   *
+   * @kernel 6.12 · IORING_REGISTER_CLOCK
+   * @man io_uring_register_clock(3)
+   */
+  clock(name: 'monotonic' | 'boottime'): void {
+    this.#open()
+    if (!Object.hasOwn(CLOCKS, name))
+      throw argumentValueError('name', name, "must be 'monotonic' or 'boottime'")
+    this.engine.ring.registerClock(CLOCKS[name])
+  }
+
+  #open(): void {
+    if (this.engine.closed) throw ringClosedError()
+  }
+}
+
+function checkOptions(name: string, value: unknown): asserts value is object {
+  if (typeof value !== 'object' || value === null) throw argumentTypeError(name, 'of type object', value)
+}
