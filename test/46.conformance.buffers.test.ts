@@ -8,7 +8,7 @@ import test from 'node:test'
 import * as op from 'ringcore/ring'
 import * as sys from 'ringcore/sys'
 import { oracle, pipe, socketPair, tempDir, withTimeout } from './helpers.js'
-import { opTest as rawTest } from './op-helpers.js'
+import { call, type Rig, opTest as rawTest } from './op-helpers.js'
 import { takeCqes } from './ring-kinds.js'
 import { opTest } from './uring-ops.js'
 
@@ -138,3 +138,102 @@ test('a part of the buffers is cloned, and replaces others', (t) => {
     /CLONE_BUFFERS/,
   )
 })
+
+for (const options of [{}, { noMmap: true }]) {
+  test(`a buffer ring in memory of the kernel, beside a group of the old kind · noMmap ${'noMmap' in options}`, (t) => {
+    oracle(t)
+    using ring = new op.Ring({ entries: 8, ...options })
+    const [near, far] = socketPair(t)
+    const room = new Uint8Array(64 * 4)
+    const at = ring.driver.addressOf(room)
+    const run = (write: (sqe: op.Sqe) => void): [res: number, flags: number] => {
+      write(ring.getSqe()!)
+      ring.submitAndWait(1)
+      const [, res, flags] = takeCqes(ring, 1)[0]!
+      return [res, flags]
+    }
+    const receive = (group: number): [res: number, flags: number] => {
+      fs.writeSync(far.fd, 'text')
+      const got = run((sqe) => {
+        op.prepRecv(sqe, near.fd, 0, 0, 0)
+        op.sqeSetBufferSelect(sqe, group)
+      })
+      if (got[0] < 0) fs.readSync(near.fd, Buffer.alloc(4))
+      return got
+    }
+    for (const group of [1, 127]) {
+      const mapAt = sys.IORING_OFF_PBUF_RING + group * 2 ** sys.IORING_OFF_PBUF_SHIFT
+      assert.ok(typeof sys.mmap(ring.fd, 4096, mapAt) === 'number', 'there is no such ring yet')
+      ring.registerBufRing({ group, entries: 4, address: 0, flags: sys.IOU_PBUF_RING_MMAP })
+      const memory = sys.mmap(ring.fd, 4096, mapAt)
+      assert.ok(typeof memory !== 'number', `mmap: ${String(memory)}`)
+      // struct io_uring_buf: address, length, bid; the tail lies in the last two bytes of the first.
+      const view = new DataView(memory)
+      const add = (slot: number, tail: number): void => {
+        view.setBigUint64(slot * 16, BigInt(at + slot * 64), true)
+        view.setUint32(slot * 16 + 8, 64, true)
+        view.setUint16(slot * 16 + 12, slot, true)
+        view.setUint16(14, tail, true)
+      }
+      assert.equal(receive(group)[0], -sys.ENOBUFS, 'nothing was added')
+      add(0, 1)
+      add(1, 2)
+      for (const bid of [0, 1]) {
+        const [res, flags] = receive(group)
+        assert.deepEqual([res, flags >>> sys.IORING_CQE_BUFFER_SHIFT], [4, bid])
+        assert.equal(Buffer.from(room).toString('latin1', bid * 64, bid * 64 + 4), 'text')
+      }
+      assert.equal(receive(group)[0], -sys.ENOBUFS)
+      // A group is of one kind: the other way of giving buffers is refused.
+      const [mixed] = run((sqe) => op.prepProvideBuffers(sqe, at, 64, 1, group, 0))
+      assert.equal(mixed, -sys.EINVAL)
+      ring.unregisterBufRing(group)
+      assert.throws(() => ring.unregisterBufRing(group), { code: /ENOENT|EINVAL/ })
+      // The mapping outlives the registration.
+      view.setUint16(14, 99, true)
+      assert.equal(view.getUint16(14, true), 99)
+      assert.equal(sys.munmap(memory), 0)
+    }
+    // An old group that is used up makes room for a ring of the same number.
+    assert.equal(run((sqe) => op.prepProvideBuffers(sqe, at, 64, 1, 5, 0))[0], 0)
+    assert.equal(receive(5)[0], 4)
+    const upgraded = new op.BufferRing(ring, { group: 5, entries: 2, bufferBytes: 16 })
+    const [res, flags] = receive(5)
+    assert.equal(Buffer.from(upgraded.take(flags >>> sys.IORING_CQE_BUFFER_SHIFT, res)).toString(), 'text')
+    upgraded.close()
+  })
+}
+
+rawTest('SENDMSG_ZC', 'a message of registered vectors is sent without copies', (rig) => {
+  const [a, b] = tcp(rig)
+  const data = rig.memory('one two three four')
+  rig.ring.registerBuffers([data.bytes])
+  const part = (from: number, to: number): [bigint, bigint] => [
+    BigInt(data.address + from),
+    BigInt(to - from),
+  ]
+  const vectors = rig.memory(new Uint8Array(BigUint64Array.of(...part(8, 13), ...part(3, 8)).buffer))
+  const message = (count: bigint): number =>
+    rig.memory(new Uint8Array(BigUint64Array.of(0n, 0n, BigInt(vectors.address), count, 0n, 0n, 0n).buffer))
+      .address
+  const id = rig.start((sqe) => op.prepSendmsgZcFixed(sqe, a, message(2n), 0, 0))
+  const sent = rig.wait(id)
+  if (sent.res === -sys.EINVAL) {
+    if (sent.flags & sys.IORING_CQE_F_MORE) rig.wait(id)
+    rig.ring.unregisterBuffers()
+    return rig.t.skip('needs registered vectors: kernel 6.15')
+  }
+  assert.equal(sent.res, 10)
+  assert.ok(sent.flags & sys.IORING_CQE_F_MORE)
+  const got = Buffer.alloc(20)
+  assert.equal(got.toString('latin1', 0, fs.readSync(b, got)), 'three two ')
+  assert.ok(rig.wait(id).flags & sys.IORING_CQE_F_NOTIF)
+  rig.ring.unregisterBuffers()
+})
+
+/** Two ends of a TCP connection. */
+function tcp(rig: Rig): [client: number, server: number] {
+  const { fd, address } = rig.listener()
+  const client = rig.connect(address)
+  return [client, rig.owned(call('accept4', fd, 0, 0, sys.SOCK_CLOEXEC))]
+}

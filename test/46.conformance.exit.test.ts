@@ -107,3 +107,41 @@ test('standard output is written by requests, from registered buffers, too', asy
     { code: 0, stdout: 'plain\ntwo parts\nregistered\n', stderr: '' },
   )
 })
+
+test('a signalfd is polled and read', async (t) => {
+  oracle(t)
+  const { code, stdout, stderr } = await runNode(`${PRELUDE}
+    const ring = new op.Ring({ entries: 8 })
+    const { driver } = ring
+    const [procmask, signalfd, tgkill] = process.arch === 'x64' ? [14, 289, 234] : [135, 74, 131]
+    const SIGUSR2 = 12
+    const set = BigUint64Array.of(1n << 11n)
+    const mask = driver.addressOf(set)
+    driver.syscall(procmask, 0, mask, 0, 8)
+    const fd = driver.syscall(signalfd, -1, mask, 8, 0o2004000)
+    const tid = driver.syscall(sys.syscallNumber('gettid'))
+    const info = new Uint8Array(128)
+    const results = []
+    for (let round = 0; round < 3; round++) {
+      const poll = ring.getSqe()
+      op.prepPollAdd(poll, fd, sys.POLLIN)
+      poll.setUserData(1)
+      ring.submit()
+      const waits = ring.cqReady() === 0
+      driver.syscall(tgkill, process.pid, tid, SIGUSR2)
+      ring.submitAndWaitTimeout(1, { timeoutMs: 2000 })
+      ring.forEachCqe((id, _high, res) => results.push(waits, id, res))
+      op.prepRead(ring.getSqe(), fd, driver.addressOf(info), 128, -1)
+      ring.submitAndWaitTimeout(1, { timeoutMs: 2000 })
+      ring.forEachCqe((_id, _high, res) => results.push(res, info[0]))
+    }
+    console.log(results.join())
+    ring.close()
+    process.exit(0)
+  `)
+  const round = 'true,1,1,128,12'
+  assert.deepEqual(
+    { code, stdout, stderr },
+    { code: 0, stdout: `${[round, round, round].join()}\n`, stderr: '' },
+  )
+})

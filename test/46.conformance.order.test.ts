@@ -4,9 +4,10 @@
 import assert from 'node:assert/strict'
 import { openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import test from 'node:test'
 import * as op from 'ringcore/ring'
 import * as sys from 'ringcore/sys'
-import { pipe, tempDir } from './helpers.js'
+import { oracle, pipe, tempDir } from './helpers.js'
 import { opTest, type Rig, type Write } from './op-helpers.js'
 
 const flagged =
@@ -112,3 +113,80 @@ opTest('NOP', 'a chain whose steps post nothing', (rig) => {
     rig.ring.accountSkippedCqes(2)
   }
 })
+
+opTest('NOP, CLOSE', 'DRAIN through a full CQ and past entries that are refused', (rig) => {
+  const { ring } = rig
+  const kinds: Write[] = [op.prepNop, (sqe) => op.prepClose(sqe, 9999), (sqe) => (sqe.words[0] = 250)]
+  const expected = [0, -sys.EBADF, -sys.EINVAL]
+  const ids: number[] = []
+  // Three times what the CQ holds, before anybody looks.
+  for (let i = 0; i < ring.cqEntries * 3; i++) {
+    if (ring.sqSpaceLeft() === 0) ring.sqringWait()
+    const drain = i % 4 === 0 ? sys.IOSQE_IO_DRAIN : 0
+    const [id] = rig.startAll(flagged(drain, kinds[i % 3]!))
+    ids.push(id!)
+  }
+  for (const [i, id] of ids.entries()) assert.equal(rig.wait(id).res, expected[i % 3], `request ${i}`)
+})
+
+/** Numbers that look like chance, and are the same each time. */
+function* chance(seed: number): Generator<number, never> {
+  for (let state = seed; ; ) {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
+    yield state >>> 16
+  }
+}
+
+for (const kind of ['default', 'DEFER_TASKRUN']) {
+  test(`multishot requests, links and barriers at random keep their order · ${kind}`, (t) => {
+    oracle(t)
+    const options = kind === 'default' ? {} : { singleIssuer: true, deferTaskrun: true }
+    const ring = new op.Ring({ entries: 64, cqEntries: 512, ...options })
+    t.after(() => ring.close({ cancel: true }))
+    const numbers = chance(46)
+    const draw = (below: number): number => numbers.next().value % below
+    const soon = BigInt64Array.of(0n, 300_000n)
+    for (let round = 0; round < 60; round++) {
+      const drained: boolean[] = []
+      let inLink = false
+      const ends: number[] = []
+      const count = 8 + draw(24)
+      for (let i = 0; i < count; i++) {
+        const sqe = ring.getSqe()!
+        const isMultishot: boolean = !inLink && draw(4) === 0
+        if (isMultishot) {
+          const flags = sys.IORING_TIMEOUT_MULTISHOT
+          op.prepTimeout(sqe, ring.driver.addressOf(soon), 3, flags)
+        } else op.prepNop(sqe)
+        // A barrier in a link holds for the link's head: only heads get one here.
+        drained[i] = !inLink && !isMultishot && draw(4) === 0
+        inLink = !isMultishot && i < count - 1 && draw(4) === 0
+        sqe.addFlags(
+          (drained[i] ? sys.IOSQE_IO_DRAIN : 0) |
+            (inLink ? sys.IOSQE_IO_LINK : 0) |
+            (!isMultishot && draw(3) === 0 ? sys.IOSQE_ASYNC : 0),
+        )
+        sqe.setUserData(i)
+      }
+      ring.submit()
+      const first: number[] = []
+      let posted = 0
+      for (let left = count; left > 0; ) {
+        ring.submitAndWaitTimeout(1, { timeoutMs: 5000 })
+        const seen = ring.forEachCqe((id, _high, _res, flags) => {
+          first[id] ??= posted
+          ends[id] = posted++
+          if (!(flags & sys.IORING_CQE_F_MORE)) left--
+        })
+        assert.ok(seen > 0, `round ${round}: ${left} of ${count} never ended`)
+      }
+      for (let i = 0; i < count; i++) {
+        if (!drained[i]) continue
+        for (let before = 0; before < i; before++)
+          assert.ok(ends[before]! < first[i]!, `round ${round}: ${before} ended after the barrier ${i} began`)
+        for (let behind = i + 1; behind < count; behind++)
+          assert.ok(first[behind]! > ends[i]!, `round ${round}: ${behind} overtook the barrier ${i}`)
+      }
+    }
+  })
+}

@@ -316,3 +316,83 @@ test('a personality keeps its rights', async (t) => {
   assert.equal(stderr, '')
   assert.equal(stdout, 'EACCES open EINVAL\nEINVAL\n')
 })
+
+test('DEFER_TASKRUN: the eventfd and TASKRUN_FLAG tell of work that waits', async (t) => {
+  oracle(t)
+  const ring = new op.Ring({ entries: 4, ...DEFER, taskrunFlag: true })
+  t.after(() => ring.close({ cancel: true }))
+  const { fd } = new OwnedFd(t, call('eventfd2', 0, 0o2004000))
+  ring.registerEventfd(fd)
+  const { reader, writer } = pipe(t)
+  const [room, count] = [new Uint8Array(8), new BigUint64Array(1)]
+  const told = (): number => call('read', fd, ring.driver.addressOf(count), 8)
+  const hasWork = (): boolean =>
+    (new Int32Array(ring.memory.ring)[ring.geometry.sqFlags / 4]! & sys.IORING_SQ_TASKRUN) !== 0
+  for (let round = 0; round < 3; round++) {
+    op.prepRead(ring.getSqe()!, reader.fd, ring.driver.addressOf(room), 8, -1)
+    ring.submit()
+    assert.deepEqual([told(), hasWork()], [-sys.EAGAIN, false])
+    call('write', writer.fd, ring.driver.addressOf(Buffer.from('x')), 1)
+    await sleep(2)
+    assert.equal(told(), 8, 'the eventfd is told before the work is done')
+    assert.equal(hasWork(), true)
+    ring.getEvents()
+    assert.deepEqual([hasWork(), takeCqes(ring, 1)[0]![1]], [false, 1])
+    told()
+  }
+})
+
+test('both queues can be mapped apart', (t) => {
+  oracle(t)
+  using ring = new op.Ring({ entries: 4 })
+  const length = ring.memory.ring.byteLength
+  const maps = [sys.IORING_OFF_SQ_RING, sys.IORING_OFF_CQ_RING].map((offset) => {
+    const memory = sys.mmap(ring.fd, length, offset)
+    assert.ok(typeof memory !== 'number', `mmap: ${String(memory)}`)
+    return memory
+  })
+  const [sq, cq] = maps.map((memory) => new Int32Array(memory))
+  for (let i = 1; i <= 10; i++) {
+    nop(ring, i)
+    ring.submitAndWait(1)
+    const { sqTail, cqTail, cqes } = ring.geometry
+    assert.deepEqual([sq![sqTail / 4], cq![cqTail / 4], cq![cqes / 4 + ((i - 1) % 8) * 4]], [i, i, i])
+    takeCqes(ring, 1)
+  }
+  for (const memory of maps) assert.equal(sys.munmap(memory), 0)
+})
+
+for (const [clock, id] of [
+  ['monotonic', 1],
+  ['boottime', 7],
+] as const) {
+  test(`waits follow the ring's clock, for a length and until a moment · ${clock}`, (t) => {
+    oracle(t)
+    using ring = new op.Ring({ entries: 4 })
+    try {
+      ring.registerClock(id)
+    } catch (error) {
+      return t.skip(`this kernel has no clocks of rings: ${(error as Error).message}`)
+    }
+    let start = performance.now()
+    ring.submitAndWaitTimeout(1, { timeoutMs: 20 })
+    assert.ok(elapsed(start) >= 19.5 && elapsed(start) < 1000)
+    if (clock !== 'monotonic') return
+    const until = new sys.__kernel_timespec()
+    const wait = new sys.io_uring_getevents_arg()
+    wait.ts = BigInt(sys.addressOf(until))
+    const flags = sys.IORING_ENTER_GETEVENTS | sys.IORING_ENTER_EXT_ARG | sys.IORING_ENTER_ABS_TIMER
+    const enter = (ns: bigint): number => {
+      until.tv_sec = ns / 1_000_000_000n
+      until.tv_nsec = ns % 1_000_000_000n
+      return sys.io_uring_enter(ring.fd, 0, 1, flags, wait)
+    }
+    const now = process.hrtime.bigint()
+    start = performance.now()
+    assert.equal(enter(now + 20_000_000n), -sys.ETIME)
+    assert.ok(elapsed(start) >= 18 && elapsed(start) < 1000)
+    start = performance.now()
+    assert.equal(enter(now), -sys.ETIME, 'a moment in the past')
+    assert.ok(elapsed(start) < 500)
+  })
+}
