@@ -237,3 +237,64 @@ function tcp(rig: Rig): [client: number, server: number] {
   const client = rig.connect(address)
   return [client, rig.owned(call('accept4', fd, 0, 0, sys.SOCK_CLOEXEC))]
 }
+
+rawTest('SEND, RECV', 'incremental bundles keep the order, both ways', (rig) => {
+  const [a, b] = tcp(rig)
+  const options = { entries: 4, bufferBytes: 4096, incremental: true }
+  let into: op.BufferRing
+  try {
+    into = new op.BufferRing(rig.ring, { group: 1, ...options })
+  } catch (error) {
+    return rig.t.skip(`this kernel has no incremental buffers: ${(error as Error).message}`)
+  }
+  const total = 4 * 4096
+  const bytes = Buffer.from(Array.from({ length: total }, (_, i) => (i * 7) ^ (i >> 8)))
+  const arm = (): number =>
+    rig.start((sqe) => {
+      op.prepRecvMultishot(sqe, b, 0, 0, 0)
+      op.sqeSetBufferSelect(sqe, 1)
+      op.sqeAddIoprio(sqe, sys.IORING_RECVSEND_BUNDLE)
+    })
+  let id = arm()
+  let sent = 0
+  let at = 0
+  // The buffers lie one behind the other, and so do the bytes, whatever buffer each completion begins in.
+  const take = (): void => {
+    const { res, flags } = rig.wait(id)
+    assert.ok(res > 0, `recv: ${res}`)
+    assert.equal(flags >>> sys.IORING_CQE_BUFFER_SHIFT, Math.floor(at / 4096))
+    at += res
+    // It ends by itself when it has used up the last buffer.
+    if (!(flags & sys.IORING_CQE_F_MORE)) {
+      assert.equal(at, total)
+      id = arm()
+    }
+    const isPartial = at % 4096 !== 0
+    assert.equal((flags & sys.IORING_CQE_F_BUF_MORE) !== 0, isPartial, `at ${at}`)
+  }
+  for (let step = 1; sent < total; step = (step * 5 + 3) % 6007) {
+    sent += fs.writeSync(a, bytes, sent, Math.min(step, total - sent))
+    while (at < sent) take()
+  }
+  assert.ok(bytes.equals(into.buffers.subarray(0, total)))
+  fs.writeSync(a, 'x')
+  assert.equal(rig.wait(id).res, -sys.ENOBUFS)
+  into.close()
+
+  // And out: what lies in the buffers goes in one request, or in as many as it takes.
+  const from = new op.BufferRing(rig.ring, { group: 2, ...options })
+  from.buffers.set(bytes)
+  const received = Buffer.alloc(total + 1)
+  let got = 0
+  for (let out = 0; out < total; ) {
+    const done = rig.run((sqe) => {
+      op.prepSendBundle(sqe, a, 0, 0)
+      op.sqeSetBufferSelect(sqe, 2)
+    })
+    assert.ok(done > 0, `send: ${done}`)
+    out += done
+    while (got < out + 1) got += fs.readSync(b, received, got, total + 1 - got, null)
+  }
+  assert.ok(received.subarray(1).equals(bytes))
+  from.close()
+})
