@@ -254,12 +254,14 @@ opTest('SENDMSG', 'the fd of a ring can not be sent', (rig) => {
 test('rings share a SQPOLL thread', (t) => {
   oracle(t)
   const first = new op.Ring({ entries: 4, sqpoll: true, sqThreadIdleMs: 20 })
-  const before = ringThreads('iou-sqp').length
+  const before = ringThreads('iou-sqp')
   const others = [0, 1].map(() => new op.Ring({ entries: 4, sqpoll: true, wqFd: first.fd }))
   t.after(() => {
     for (const ring of others) ring.close({ cancel: true })
   })
-  assert.equal(ringThreads('iou-sqp').length, before, 'no thread more')
+  // Threads of rings that were closed before may still be ending.
+  const fresh = ringThreads('iou-sqp').filter((tid) => !before.includes(tid))
+  assert.deepEqual(fresh, [], 'no thread more')
   const use = (...rings: op.Ring[]): void => {
     for (const ring of rings) {
       nop(ring, 5)
