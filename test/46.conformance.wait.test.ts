@@ -253,15 +253,6 @@ opTest('SENDMSG', 'the fd of a ring can not be sent', (rig) => {
 
 test('rings share a SQPOLL thread', (t) => {
   oracle(t)
-  const first = new op.Ring({ entries: 4, sqpoll: true, sqThreadIdleMs: 20 })
-  const before = ringThreads('iou-sqp')
-  const others = [0, 1].map(() => new op.Ring({ entries: 4, sqpoll: true, wqFd: first.fd }))
-  t.after(() => {
-    for (const ring of others) ring.close({ cancel: true })
-  })
-  // Threads of rings that were closed before may still be ending.
-  const fresh = ringThreads('iou-sqp').filter((tid) => !before.includes(tid))
-  assert.deepEqual(fresh, [], 'no thread more')
   const use = (...rings: op.Ring[]): void => {
     for (const ring of rings) {
       nop(ring, 5)
@@ -269,7 +260,17 @@ test('rings share a SQPOLL thread', (t) => {
       assert.deepEqual(takeCqes(ring, 1)[0]!.slice(0, 2), [5, 0])
     }
   }
+  const first = new op.Ring({ entries: 4, sqpoll: true, sqThreadIdleMs: 20 })
+  // A thread has its name when it has begun to work; threads of rings that were closed may still be ending.
+  use(first)
+  const before = ringThreads('iou-sqp')
+  const others = [0, 1].map(() => new op.Ring({ entries: 4, sqpoll: true, wqFd: first.fd }))
+  t.after(() => {
+    for (const ring of others) ring.close({ cancel: true })
+  })
   use(first, ...others)
+  const fresh = ringThreads('iou-sqp').filter((tid) => !before.includes(tid))
+  assert.deepEqual(fresh, [], 'no thread more')
   first.close()
   use(...others, ...others)
 })
