@@ -6,9 +6,12 @@
 import { prepCancel, prepCancelFd } from '../op/prep-control.ts'
 import { SQE, type Sqe } from '../ring/sqe.ts'
 import { IORING_ASYNC_CANCEL_ALL, IORING_ASYNC_CANCEL_ANY } from '../sys/abi.ts'
+import { CTL, USER_DATA_INTERNAL } from '../sys/driver.ts'
 import type { Slot } from './slots.ts'
 
 const ASK_AGAIN_MS = 10
+/** The value of CTL.WAIT that says: in epoll. */
+const WAIT_EPOLL = 2
 
 export class Cancels {
   readonly #entry: () => Sqe | null
@@ -50,6 +53,20 @@ export class Cancels {
       this.allOnce()
       return true
     })
+  }
+
+  /**
+   * A drained request waits for all before it, and the loop's own poll of libuv's fd may never end. So from the first drained
+   * request on the thread waits in epoll, where the loop has no request in the ring, and the poll that is there is cancelled.
+   */
+  beforeDrain(control: Int32Array): void {
+    if (control[CTL.WAIT] === WAIT_EPOLL) return
+    control[CTL.WAIT] = WAIT_EPOLL
+    control[CTL.MODE] = 0
+    const sqe = this.#entry()
+    if (sqe === null) return
+    prepCancel(sqe, 0, 0)
+    sqe.words[SQE.ADDR] = USER_DATA_INTERNAL
   }
 
   /** Asks once to cancel everything. */

@@ -100,7 +100,7 @@ export class Engine {
    */
   begin(opcode: number, options: OperationOptions | undefined): Slot | null {
     if (this.#state !== 'open') throw ringClosedError()
-    if (options !== undefined) checkOptions(options)
+    if (options !== undefined && checkOptions(options)) this.cancels.beforeDrain(this.control)
     if (this.#backlog.length !== 0 && !this.#backlog.resuming && this.linking === 0) return null
     const timed = options?.timeout !== undefined
     if (timed && this.ring.sqEntries < 2) {

@@ -17,7 +17,7 @@ export interface OperationOptions {
   timeout?: number | undefined
   /** false: this operation does not hold the process open. */
   ref?: boolean | undefined
-  /** Further IOSQE_* flags, for example IOSQE_ASYNC. */
+  /** IOSQE_ASYNC: on a worker of the kernel's. IOSQE_IO_DRAIN: after all before it; the ring waits in epoll from then on. */
   sqeFlags?: number | undefined
   /** Credentials to use, as registered with `registerPersonality`. */
   personality?: number | undefined
@@ -39,8 +39,8 @@ export function listen(signal: AbortSignal, listener: () => void): void {
   signal.addEventListener('abort', listener, { once: true })
 }
 
-/** Checks what every operation takes, before anything is claimed. */
-export function checkOptions(options: OperationOptions): void {
+/** Checks what every operation takes, before anything is claimed. Returns whether it is to be drained. */
+export function checkOptions(options: OperationOptions): boolean {
   const { signal, timeout, sqeFlags, personality } = options
   if (signal !== undefined) {
     checkSignal(signal)
@@ -58,4 +58,5 @@ export function checkOptions(options: OperationOptions): void {
     throw argumentValueError('options.sqeFlags', sqeFlags, 'may hold IOSQE_ASYNC and IOSQE_IO_DRAIN')
   }
   if (personality !== undefined) checkInteger('options.personality', personality, 0, 65535)
+  return sqeFlags !== undefined && (sqeFlags & IOSQE_IO_DRAIN) !== 0
 }
