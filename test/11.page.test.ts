@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
 import * as sys from 'ringcore/sys'
+import { openDriver } from '#src/sys/open-driver.js'
 import { oracle } from './helpers.js'
 
 // The whole page by name; tree shaking is no concern of a test.
@@ -227,4 +228,11 @@ test('what can only be a mistake is refused before the kernel is asked', () => {
   bad('ERR_INVALID_ARG_TYPE', () => sys.munmap(new Uint8Array(1)))
   bad('ERR_OUT_OF_RANGE', () => sys.syscall(1, 1, 2, 3, 4, 5, 6, 7))
   bad('ERR_RING_UNAVAILABLE', () => sys.syscallNumbers('mips'))
+})
+
+test('a DataView has the address of its bytes', () => {
+  const bytes = new Uint8Array(64)
+  const view = new DataView(bytes.buffer, 24, 8)
+  assert.equal(sys.addressOf(view), sys.addressOf(bytes) + 24)
+  assert.equal(openDriver().addressOf(view), sys.addressOf(bytes) + 24)
 })

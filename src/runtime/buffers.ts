@@ -53,9 +53,7 @@ export class Addresses {
     if (known < 0) throw stateError('Cannot use the buffer: it was given back with free()')
     const { buffer } = view as { buffer: ArrayBufferLike & { resizable?: boolean } }
     if (buffer.resizable === true) throw bufferResizableError()
-    // Node-API has no address for a DataView, only for typed arrays over the same bytes.
-    const bytes = view instanceof DataView ? new Uint8Array(buffer, view.byteOffset, view.byteLength) : view
-    const address = this.#driver.addressOf(bytes)
+    const address = this.#driver.addressOf(view)
     if (view.byteLength > 0) Located.write(view, address)
     return address
   }

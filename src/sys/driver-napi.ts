@@ -46,7 +46,12 @@ function layoutWords(layout: RingLayout): BigUint64Array {
 
 /** Makes the driver of a loaded addon. */
 export function napiDriver(addon: Addon): Driver {
-  const { syscall, map, unmap, addressOf, hold, detach, inKernel, turn, loopOpen, loopActivate } = addon
+  const { syscall, map, unmap, hold, detach, inKernel, turn, loopOpen, loopActivate } = addon
+  // Node-API has no address for a DataView, only for a typed array over the same bytes.
+  const addressOf = (view: ArrayBufferView): number =>
+    addon.addressOf(
+      view instanceof DataView ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength) : view,
+    )
   return {
     name: 'napi',
     // The 1 is for the addon: it closes the ring's fd if the thread ends before `attach` takes it.
