@@ -153,9 +153,12 @@ export class BufferGroup {
     if (this.#waiters.length > 0) for (const again of this.#waiters.splice(0)) again()
   }
 
-  /** Calls `again` once a buffer is back. */
+  /**
+   * Calls `again` when the kernel has a buffer: soon, if some came back between its running dry and our hearing of it. To wait
+   * for the next release then could be for ever: whoever holds the others may be waiting for more data.
+   */
   onRelease(again: () => void): void {
-    if (this.#lent === 0) queueMicrotask(again)
+    if (this.#ring.available > 0) queueMicrotask(again)
     else this.#waiters.push(again)
   }
 
