@@ -111,6 +111,11 @@ opTest('OPENAT, READ', '/proc/self is this process for kernel workers, too', asy
 })
 
 opTest('OPENAT, WRITE, CLOSE', 'a program that was just written can be run', async (t, ring) => {
+  if (ring.ring.setupFlags & sys.IORING_SETUP_SQPOLL) {
+    return t.skip(
+      'the SQPOLL thread drops its last hold of a closed file a moment later: ETXTBSY now and then',
+    )
+  }
   const dir = tempDir(t)
   for (let i = 0; i < 3; i++) {
     const path = join(dir, `program${i}`)
