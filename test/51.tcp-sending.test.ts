@@ -10,6 +10,9 @@ import type net from 'node:net'
 import { join } from 'node:path'
 import test from 'node:test'
 import { File, type TcpStream, type Uring } from 'ringcore'
+import { Ring } from 'ringcore/ring'
+import { prepNop } from '#src/op/index.js'
+import { CTL } from '#src/sys/driver.js'
 import { OwnedFd, oracle, tempDir, until, withTimeout } from './helpers.js'
 import { pair } from './tcp.js'
 import { failure, KINDS, openUring, testKinds, turn } from './uring.js'
@@ -49,6 +52,22 @@ async function cqesOf(ring: Uring, stream: TcpStream, body: () => unknown): Prom
   await done
   return ring.stats().cqes - before
 }
+
+test('an entry may be changed until the kernel is told of it', (t) => {
+  oracle(t)
+  const ring = new Ring({ entries: 4 })
+  t.after(() => ring.close())
+  const first = ring.getSqe()!
+  const tail = ring.control[CTL.SQ_TAIL]!
+  assert.equal(ring.isUnpublished(first, tail), true)
+  const second = ring.getSqe()!
+  assert.deepEqual([ring.isUnpublished(first, tail), ring.isUnpublished(second, tail)], [true, false])
+  prepNop(first)
+  prepNop(second)
+  ring.submitAndWait(2)
+  assert.equal(ring.isUnpublished(first, tail), false)
+  assert.equal(ring.isUnpublished(second, tail + 1), false)
+})
 
 testKinds(
   'what one turn writes goes as one send, whatever the sizes, in order',
