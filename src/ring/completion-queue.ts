@@ -230,7 +230,7 @@ export class CompletionQueue {
     let more = 0
     if (count >= BLOCK_COPY) {
       target.set(ring.subarray(from, end), at)
-      for (let flags = from + 3; flags < end; flags += 4) more += ring[flags]! & abi.IORING_CQE_F_MORE
+      for (let word = from + 3; word < end; word += 4) more += ring[word]! & abi.IORING_CQE_F_MORE
     } else {
       for (let to = at; from < end; from += 4, to += 4) {
         target[to] = ring[from]!
