@@ -331,7 +331,7 @@ export class SocketStream implements Quiet {
     this.openFd('write')
     return abortable(
       options.signal,
-      () => sendFile(this.#ring, this.#sender, file, options),
+      () => sendFile(this.#ring, this.#sender, this.#resource, file, options),
       (error) => this.#abort(error),
     )
   }
