@@ -33,7 +33,11 @@ export interface MultishotOptions {
   capacity?: number | undefined
 }
 
-/** Iterates over the results of a multishot request; `break`, `return()` or the signal cancel it. */
+/**
+ * Iterates over the results of a multishot request; `break`, `return()` or the signal cancel it.
+ *
+ * An abort loses nothing: what the kernel still brought is handed out first, then `next` rejects. `break` and `return()` dispose of it.
+ */
 export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
   readonly #engine: Engine
   readonly #kind: MultishotKind<T>
@@ -47,6 +51,8 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
   #done = false
   #ended = false
   #error: Error | null = null
+  /** The signal's error, from the abort to the final CQE. */
+  #aborted: Error | null = null
   #onAbort: (() => void) | null = null
   #settled: (() => void)[] = []
 
@@ -61,7 +67,7 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
     if (options.signal !== undefined) checkSignal(options.signal)
     if (options.signal?.aborted === true) throw new AbortError(options.signal.reason)
     if (options.signal !== undefined) {
-      this.#onAbort = () => this.#finish(new AbortError(options.signal?.reason))
+      this.#onAbort = () => this.#abort(new AbortError(options.signal?.reason))
       listen(options.signal, this.#onAbort)
     }
     this.#arm()
@@ -87,6 +93,13 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
     this.#engine.commit(slot)
   }
 
+  /** Asks the kernel to end; bytes that it has taken by then must not be lost, so items still come until it has. */
+  #abort(error: Error): void {
+    if (this.#slot === null) this.#finish(error)
+    else this.#aborted = error
+    this.#cancel()
+  }
+
   #cancel(): void {
     if (this.#slot !== null) this.#engine.cancels.slot(this.#slot, this.#generation)
   }
@@ -97,6 +110,7 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
     if (res >= 0) this.#take(res, flags)
     if (!final) return
     if (this.#done) this.#end()
+    else if (this.#aborted !== null) this.#finish(this.#aborted)
     else if (res >= 0 || (res === ECANCELED && this.#paused)) this.#rearm()
     else if (res === ENOBUFS && this.#kind.starved !== undefined) this.#kind.starved(() => this.#rearm())
     else if (res === ECANCELED && this.#engine.closed) this.#finish(ringClosedError())
