@@ -43,6 +43,7 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
   readonly #kind: MultishotKind<T>
   readonly #capacity: number
   readonly #signal: AbortSignal | undefined
+  readonly #ref: boolean | undefined
   readonly #items: T[] = []
   readonly #takers: { resolve: (result: IteratorResult<T>) => void; reject: (error: Error) => void }[] = []
   #slot: Slot | null = null
@@ -63,6 +64,7 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
     checkInteger('options.capacity', capacity, 1)
     this.#capacity = capacity
     this.#signal = options.signal
+    this.#ref = options.ref
     if (engine.closed) throw ringClosedError()
     if (options.signal !== undefined) checkSignal(options.signal)
     if (options.signal?.aborted === true) throw new AbortError(options.signal.reason)
@@ -83,7 +85,9 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
       return
     }
     if (slot === null) {
-      this.#engine.later(async () => this.#arm()).catch((error: Error) => this.#finish(error))
+      this.#engine
+        .later(async () => this.#arm(), { ref: this.#ref })
+        .catch((error: Error) => this.#finish(error))
       return
     }
     slot.sink = this
