@@ -8,7 +8,7 @@ import test from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as op from 'ringcore/ring'
 import * as sys from 'ringcore/sys'
-import { OwnedFd, oracle, pipe, requires, runNode, socketPair, tempDir } from './helpers.js'
+import { OwnedFd, oracle, pipe, requires, runNode, socketPair, tempDir, until } from './helpers.js'
 import { call, opTest } from './op-helpers.js'
 import { forEachRingKind, takeCqes } from './ring-kinds.js'
 
@@ -30,6 +30,16 @@ const ringThreads = (name: string): string[] =>
       return false
     }
   })
+
+/** The CPUs that a thread of this process may run on; nothing when it has ended. */
+function cpusOf(tid: string): string[] {
+  try {
+    const status = readFileSync(`/proc/self/task/${tid}/status`, 'utf8')
+    return [/^Cpus_allowed_list:\s+(\S+)$/m.exec(status)![1]!]
+  } catch {
+    return []
+  }
+}
 
 for (const options of [{}, DEFER]) {
   test(`a wait that runs out leaves what has come · ${Object.keys(options).join(', ') || 'default'}`, (t) => {
@@ -286,13 +296,14 @@ test('workers run where they are told', async (t) => {
   op.prepRead(sqe, reader.fd, ring.driver.addressOf(room), 8, -1)
   sqe.addFlags(sys.IOSQE_ASYNC)
   ring.submit()
-  await sleep(20)
-  const workers = ringThreads('iou-wrk')
-  assert.ok(workers.length > 0, 'a worker was started')
-  for (const tid of workers) {
-    const status = readFileSync(`/proc/self/task/${tid}/status`, 'utf8')
-    assert.match(status, /^Cpus_allowed_list:\s+0$/m)
+  let seen: string[] = []
+  const allowed = (): boolean => {
+    seen = ringThreads('iou-wrk').flatMap(cpusOf)
+    return seen.length > 0
   }
+  // A worker has its name, and its CPUs, when it has begun to run.
+  await until(allowed, 5000, 'a worker to start')
+  assert.deepEqual([...new Set(seen)], ['0'])
   ring.unregisterIowqAff()
 })
 
@@ -381,13 +392,13 @@ for (const [clock, id] of [
     ring.submitAndWaitTimeout(1, { timeoutMs: 20 })
     assert.ok(elapsed(start) >= 19.5 && elapsed(start) < 1000)
     if (clock !== 'monotonic') return
-    const until = new sys.__kernel_timespec()
+    const moment = new sys.__kernel_timespec()
     const wait = new sys.io_uring_getevents_arg()
-    wait.ts = BigInt(sys.addressOf(until))
+    wait.ts = BigInt(sys.addressOf(moment))
     const flags = sys.IORING_ENTER_GETEVENTS | sys.IORING_ENTER_EXT_ARG | sys.IORING_ENTER_ABS_TIMER
     const enter = (ns: bigint): number => {
-      until.tv_sec = ns / 1_000_000_000n
-      until.tv_nsec = ns % 1_000_000_000n
+      moment.tv_sec = ns / 1_000_000_000n
+      moment.tv_nsec = ns % 1_000_000_000n
       return sys.io_uring_enter(ring.fd, 0, 1, flags, wait)
     }
     const now = process.hrtime.bigint()
