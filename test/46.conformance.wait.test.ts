@@ -8,6 +8,7 @@ import test from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as op from 'ringcore/ring'
 import * as sys from 'ringcore/sys'
+import { openDriver } from '#src/sys/open-driver.js'
 import { OwnedFd, oracle, pipe, requires, runNode, socketPair, tempDir, until } from './helpers.js'
 import { call, opTest } from './op-helpers.js'
 import { forEachRingKind, takeCqes } from './ring-kinds.js'
@@ -283,6 +284,28 @@ test('rings share a SQPOLL thread', (t) => {
   assert.deepEqual(fresh, [], 'no thread more')
   first.close()
   use(...others, ...others)
+})
+
+test('a wait for room goes on when the kernel ends it early', (t) => {
+  oracle(t)
+  const driver = openDriver()
+  let early = 3
+  const enter: typeof driver.enter = (fd, submit, complete, flags, address, bytes) =>
+    flags & sys.IORING_ENTER_SQ_WAIT && early-- > 0
+      ? early === 1
+        ? -sys.EINTR
+        : 0
+      : driver.enter(fd, submit, complete, flags, address, bytes)
+  const ring = new op.Ring({ entries: 2, sqpoll: true, sqThreadIdleMs: 1, driver: { ...driver, enter } })
+  t.after(() => ring.close({ cancel: true }))
+  const room = (): number => {
+    // Claimed, and not told to the thread: it can take nothing before the wait publishes them.
+    while (ring.sqSpaceLeft() > 0) nop(ring)
+    return ring.sqringWait()
+  }
+  assert.ok(room() > 0)
+  assert.ok(early <= 0, 'the kernel was asked again')
+  takeCqes(ring, 2)
 })
 
 test('workers run where they are told', async (t) => {

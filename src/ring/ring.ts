@@ -328,7 +328,8 @@ export class Ring extends Completion {
       do {
         this.#publish()
         result = core.enter(0, 0, abi.IORING_ENTER_SQ_WAIT | this.#enterFlagsFor(1))
-      } while (result === -EINTR)
+        // A signal ends the kernel's wait, and so does work that completions left to this thread: with 0, and no room.
+      } while (result === -EINTR || (result >= 0 && core.sq.spaceLeft === 0))
       if (result < 0) throw core.enterError(result)
     }
     return core.sq.spaceLeft
