@@ -338,6 +338,18 @@ opTest('EPOLL_CTL, EPOLL_WAIT', 'an epoll instance by requests', (rig) => {
   readSync(reader.fd, Buffer.alloc(1))
   rig.waitsUntilCancelled((sqe) => op.prepEpollWait(sqe, epfd, got.address, 4, 0))
   rig.fails(sys.EINVAL, (sqe) => op.prepEpollWait(sqe, reader.fd, got.address, 4, 0))
+  // EPOLLONESHOT: told once, then no more, though it is still readable.
+  const once = new DataView(event.bytes.buffer)
+  once.setUint32(0, (sys.EPOLLIN | sys.EPOLLONESHOT) >>> 0, true)
+  rig.must((sqe) => op.prepEpollCtl(sqe, epfd, reader.fd, sys.EPOLL_CTL_MOD, event.address))
+  writeSync(writer.fd, 'x')
+  assert.equal(
+    rig.run((sqe) => op.prepEpollWait(sqe, epfd, got.address, 4, 0)),
+    1,
+  )
+  rig.waitsUntilCancelled((sqe) => op.prepEpollWait(sqe, epfd, got.address, 4, 0))
+  rig.must((sqe) => op.prepEpollCtl(sqe, epfd, reader.fd, sys.EPOLL_CTL_DEL, event.address))
+  rig.waitsUntilCancelled((sqe) => op.prepEpollWait(sqe, epfd, got.address, 4, 0))
 })
 
 // ---------------------------------------------------------------- what the pitfalls are about
