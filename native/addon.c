@@ -18,7 +18,8 @@ enum { C_SQ_TAIL, C_ACTIVE, C_REFS, C_LIVE, C_MORE_SEEN, C_WAIT, C_ENTERS, C_ROU
 
 // ---- mappings: pages live while JavaScript or a ring holds them ------------------------------------------------
 struct thread;
-struct map { struct map *next; struct thread *thread; char *address; size_t bytes; u32 holders; bool own; };
+enum { OWN_QUEUES = 1, OWN_FD = 2 }; // a ring's two queues, and what else was mapped from its fd: gone when the ring is
+struct map { struct map *next; struct thread *thread; char *address; size_t bytes; u32 holders, own; };
 struct ring {
   struct ring *next;
   struct thread *thread;
@@ -345,7 +346,7 @@ static i64 js_map(struct call *c) {
   struct map *map = new_pages(sizeof *map);
   sys6(NR_madvise, at, (long)bytes, 10, 0, 0, 0); // DONTFORK: a forked child must never write our tails
   if (map && napi_create_external_arraybuffer(c->env, (void *)at, (size_t)bytes, on_collected, map, &c->result) == napi_ok) {
-    *map = (struct map){c->thread->maps, c->thread, (char *)at, (size_t)bytes, 1, false};
+    *map = (struct map){c->thread->maps, c->thread, (char *)at, (size_t)bytes, 1, fd < 0 ? 0 : OWN_FD};
     c->thread->maps = map;
     return 0;
   }
@@ -384,7 +385,7 @@ static bool hold_own(struct call *c, struct ring *r, napi_value list) {
   if (napi_get_array_length(c->env, list, &count) != napi_ok || !count) return false; // it fails in a thread that is being ended
   for (u32 i = 0; i < count; i++) {
     if (napi_get_element(c->env, list, i, &buffer) != napi_ok || !hold_map(c, r, buffer)) return false;
-    r->maps[r->map_count - 1]->own = true;
+    r->maps[r->map_count - 1]->own = OWN_QUEUES;
   }
   return true;
 }
@@ -409,7 +410,7 @@ static i64 js_relayout(struct call *c) {
   u32 count = r ? r->map_count : 0;
   if (!r || !read_layout(c, r, c->args[1]) || !hold_own(c, r, c->args[2])) return -EINVAL_;
   for (u32 i = 0; i < count; i++)
-    if (r->maps[i]->own) replace_map(r->maps[i]), r->maps[i]->own = false;
+    if (r->maps[i]->own == OWN_QUEUES) replace_map(r->maps[i]), r->maps[i]->own = 0;
   return 0;
 }
 static i64 js_hold(struct call *c) {
