@@ -103,34 +103,26 @@ test('idle timeouts: silence ends the stream with ETIMEDOUT, traffic does not; a
   busy.stream.setTimeout(10)
 })
 
+/** A resolver that knows these addresses for every name. */
+const lookup = (...addresses: string[]) =>
+  ((
+    _name: string,
+    _options: unknown,
+    callback: (error: null, all: { address: string; family: number }[]) => void,
+  ) =>
+    callback(
+      null,
+      addresses.map((address) => ({ address, family: net.isIP(address) })),
+    )) as never
+
 test('a name with several addresses: the first one that answers is taken, none leaves a descriptor', async (t) => {
   oracle(t)
   const ring = openUring(t)
   const listener = TcpListener.bind({ host: '127.0.0.1', ring })
   t.after(() => listener.close())
   const { port } = listener
-  // A full backlog answers nothing: such an address must not hold up the next.
-  const full = TcpListener.bind({ host: '127.0.0.2', port: 0, backlog: 0, ring })
-  t.after(() => full.close())
-  const lookup =
-    (...addresses: string[]) =>
-    (
-      _name: string,
-      _options: unknown,
-      callback: (error: null, all: { address: string; family: number }[]) => void,
-    ) =>
-      callback(
-        null,
-        addresses.map((address) => ({ address, family: net.isIP(address) })),
-      )
   const connect = (...addresses: string[]): Promise<TcpStream> =>
-    TcpStream.connect({
-      host: 'test.invalid',
-      port,
-      ring,
-      attemptDelay: 20,
-      lookup: lookup(...addresses) as never,
-    })
+    TcpStream.connect({ host: 'test.invalid', port, ring, attemptDelay: 20, lookup: lookup(...addresses) })
   // ::1 refuses (nobody listens there), 127.0.0.1 answers.
   const stream = await withTimeout(connect('::1', '127.0.0.1'), 2000)
   assert.equal((stream.remoteAddress as InternetAddress).address, '127.0.0.1')
@@ -146,7 +138,14 @@ test('a name with several addresses: the first one that answers is taken, none l
       callback(Object.assign(new Error('no'), { code: 'ENOTFOUND' }))) as never,
   })
   assert.equal((await failure(failing)).code, 'ENOTFOUND')
-  // An address that stays silent: the next one starts beside it, and wins; an abort ends all.
+})
+
+test('an address that stays silent: the next one starts beside it, and wins; an abort ends all', async (t) => {
+  oracle(t)
+  const ring = openUring(t)
+  // A full backlog answers nothing.
+  const full = TcpListener.bind({ host: '127.0.0.2', port: 0, backlog: 0, ring })
+  t.after(() => full.close())
   const fillers: net.Socket[] = []
   t.after(() => {
     for (const filler of fillers) filler.destroy()
@@ -157,7 +156,7 @@ test('a name with several addresses: the first one that answers is taken, none l
   t.after(() => other.close())
   const both = { host: 'x.invalid', port: full.port, ring, attemptDelay: 20 }
   const won = await withTimeout(
-    TcpStream.connect({ ...both, lookup: lookup('127.0.0.2', '127.0.0.5') as never }),
+    TcpStream.connect({ ...both, lookup: lookup('127.0.0.2', '127.0.0.5') }),
     2000,
     'the second address',
   )
@@ -165,11 +164,7 @@ test('a name with several addresses: the first one that answers is taken, none l
   await won.close()
   const controller = new AbortController()
   const silent = failure(
-    TcpStream.connect({
-      ...both,
-      lookup: lookup('127.0.0.2', '127.0.0.2') as never,
-      signal: controller.signal,
-    }),
+    TcpStream.connect({ ...both, lookup: lookup('127.0.0.2', '127.0.0.2'), signal: controller.signal }),
   )
   await sleep(30)
   controller.abort()
