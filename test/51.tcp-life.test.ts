@@ -280,9 +280,10 @@ test('a thousand connections at once: none waits for a retransmission', async (t
   const again = await Promise.all(
     Array.from({ length: 1000 }, async () => {
       await using client = await TcpStream.connect({ host: '127.0.0.1', port: listener.port, ring })
+      const again = retransmissions(client)
       await client.write('ping')
       assert.equal(await client.read(Buffer.alloc(4)), 4)
-      return retransmissions(client)
+      return again
     }),
   )
   // A SYN that finds no room in the backlog is sent again after a second.
