@@ -84,10 +84,13 @@ export class Receiver implements Sink, LeaseCount {
     return this.#wait<number>(buffer)
   }
 
-  /** The next bytes where the kernel put them; null at the end. Throws what makes reading impossible now. */
-  lease(): Promise<StreamChunk | null> {
+  /**
+   * The next bytes; null at the end. Throws what makes reading impossible now.
+   * @param leasing leaves them where the kernel put them, while there may be one more lease; else they are a copy
+   */
+  next(leasing: boolean): Promise<StreamChunk | null> {
     this.#checkFree('read')
-    this.#leasing = true
+    this.#leasing = leasing
     const kept = this.#kept?.shift()
     if (kept !== undefined) {
       this.#keptBytes -= kept.bytes.length

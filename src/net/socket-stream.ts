@@ -31,8 +31,6 @@ export interface ConnectionCount {
   connections: number
 }
 
-const READ_BYTES = 65536
-
 export class SocketStream implements Quiet {
   readonly #ring: Uring
   readonly #resource: Resource
@@ -179,19 +177,15 @@ export class SocketStream implements Quiet {
     }
   }
 
-  /** Iterates over what comes, as copies of the caller's own; ends with the peer's side. Leaving the loop does not close. */
+  /**
+   * Iterates over what comes, as copies of the caller's own; ends with the peer's side. Leaving the loop does not close. While it waits
+   * it holds no buffer.
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
-    let buffer = Buffer.allocUnsafeSlow(READ_BYTES)
-    let used = 0
     for (;;) {
-      const bytes = await this.read(used === 0 ? buffer : buffer.subarray(used))
-      if (bytes === 0) return
-      yield buffer.subarray(used, used + bytes)
-      used += bytes
-      // What was handed out is the caller's; a new buffer when little is left, not for each message.
-      if (used < buffer.length - 4096) continue
-      buffer = Buffer.allocUnsafeSlow(READ_BYTES)
-      used = 0
+      const chunk = await this.#receiver.next(false)
+      if (chunk === null) return
+      yield chunk.bytes
     }
   }
 
@@ -209,7 +203,7 @@ export class SocketStream implements Quiet {
       for (;;) {
         const chunk = await abortable(
           options?.signal,
-          () => receiver.lease(),
+          () => receiver.next(true),
           (error) => receiver.giveUp(error),
         )
         if (chunk === null) return
