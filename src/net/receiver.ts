@@ -93,6 +93,7 @@ export class Receiver implements Sink, LeaseCount {
     this.#leasing = leasing
     const kept = this.#kept?.shift()
     if (kept !== undefined) {
+      if (!leasing) kept.detach()
       this.#keptBytes -= kept.bytes.length
       this.#resume()
       return Promise.resolve(kept)
