@@ -63,6 +63,12 @@ testKinds(
     await withTimeout(own.reset(), 2000, 'reset')
     assert.equal((await writing).syscall, 'write')
     const buffer = Buffer.alloc(65_536)
+    // Who reads while it closes gets the end, not an error.
+    const { stream: closing } = await pair(t, ring)
+    const resetting = closing.reset()
+    assert.equal(closing.fd, -1)
+    assert.equal(await withTimeout(closing.read(buffer), 2000, 'the end'), 0)
+    await resetting
     const reading = async (): Promise<void> => {
       while ((await peer.read(buffer)) > 0);
     }

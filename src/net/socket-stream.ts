@@ -383,6 +383,7 @@ export class SocketStream implements Quiet {
     this.#finished = true
     if (drained !== undefined) await drained
     const isFirst = this.#resource.fd >= 0
+    this.#receiver.isClosing = true
     await this.#ring.closeFile(this.#resource)
     if (!isFirst) return
     if (this.#sender.pending > 0) this.#sender.abandon(socketError(-ECANCELED, 'write'))
