@@ -9,7 +9,16 @@ import { fstatSync } from 'node:fs'
 import { checkTarget, type FileTarget } from '../runtime/operations.ts'
 import type { Resource } from '../runtime/resource.ts'
 import type { Uring } from '../runtime/uring.ts'
-import { F_SETPIPE_SZ, O_CLOEXEC, POLLOUT, SPLICE_F_MORE, SPLICE_F_NONBLOCK } from '../sys/constants.ts'
+import {
+  F_GETFL,
+  F_SETFL,
+  F_SETPIPE_SZ,
+  O_CLOEXEC,
+  POLLOUT,
+  SOCK_NONBLOCK,
+  SPLICE_F_MORE,
+  SPLICE_F_NONBLOCK,
+} from '../sys/constants.ts'
 import type { Driver } from '../sys/driver.ts'
 import { EAGAIN, ECANCELED, EINVAL } from '../sys/errno.ts'
 import { argumentTypeError, invalidArgument, socketError } from '../sys/error.ts'
@@ -130,6 +139,9 @@ class FileTurn implements Reservation {
     const { driver } = this.#ring.ring
     const pipe = makePipe(driver)
     if (pipe === null) return false
+    const flags = driver.syscall(nr.fcntl, this.#socket.fd, F_GETFL)
+    // SPLICE_F_NONBLOCK counts for the pipe alone: what keeps a worker from waiting for the socket is the socket's own flag.
+    driver.syscall(nr.fcntl, this.#socket.fd, F_SETFL, flags | SOCK_NONBLOCK)
     try {
       while (this.#missing > 0) {
         const bytes = await this.#fromFile(pipe)
@@ -140,6 +152,7 @@ class FileTurn implements Reservation {
       }
       return true
     } finally {
+      if (this.#socket.fd >= 0) driver.syscall(nr.fcntl, this.#socket.fd, F_SETFL, flags)
       closeFd(driver, pipe.reader)
       closeFd(driver, pipe.writer)
     }
