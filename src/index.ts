@@ -3,6 +3,7 @@
 
 export { File, type FileOptions } from './fs/file.ts'
 export { type ReadFileOptions, readFile } from './fs/read-file.ts'
+export { type WriteFileOptions, writeFile } from './fs/write-file.ts'
 export { type BindOptions, TcpListener } from './net/tcp-listener.ts'
 export { type ConnectOptions, TcpStream } from './net/tcp-stream.ts'
 export { available, probe } from './ring/probe.ts'
