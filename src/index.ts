@@ -2,6 +2,7 @@
 // Flow: the program → this → runtime, fs, net, ring/probe.
 
 export type { BatchOptions, Progress, Source } from './fs/batch.ts'
+export { type CpOptions, cp } from './fs/cp.ts'
 export { File, type FileOptions } from './fs/file.ts'
 export { type ReadFileOptions, readFile } from './fs/read-file.ts'
 export { type FileRead, type ReadFilesOptions, readFiles } from './fs/read-files.ts'

@@ -26,6 +26,7 @@ import {
 } from '../sys/errno.ts'
 import { AbortError, errnoError } from '../sys/error.ts'
 import { CLOSED, chainLength, closedOr, runLinked } from './linked.ts'
+import { nameBytes, nameText } from './names.ts'
 import type { RmOptions } from './rm.ts'
 
 /** Directories at work at once: more than there are CPUs, as some wait for the thread pool. */
@@ -53,11 +54,9 @@ class Directory {
 
   /** Where it is, for errors. */
   get path(): string {
-    return this.parent === null ? this.name : `${this.parent.path}/${fromLatin1(this.name)}`
+    return this.parent === null ? this.name : `${this.parent.path}/${nameText(this.name)}`
   }
 }
-
-const fromLatin1 = (name: string): string => Buffer.from(name, 'latin1').toString()
 
 export class Removal {
   readonly #ring: Uring
@@ -176,6 +175,7 @@ export class Removal {
     for (const [i, res] of (await this.#unlink(directory.fd, directories, AT_REMOVEDIR)).entries()) {
       if (res >= 0 || res === -ENOENT) this.#removed++
       else if (FILLED.includes(res)) filled.push(directories[i]!)
+      else if (res === -ENOTDIR) await this.#insist(directory, directories[i]!, res, 0, filled)
       else await this.#insist(directory, directories[i]!, res, AT_REMOVEDIR, filled)
     }
   }
@@ -189,7 +189,8 @@ export class Removal {
     filled: string[],
   ): Promise<void> {
     let res = first
-    for (let attempt = 1; await this.#mayRetry(res, attempt); attempt++) {
+    // Something else took the directory's place meanwhile: it is removed as what it is.
+    for (let attempt = 1; res === -ENOTDIR || (await this.#mayRetry(res, attempt)); attempt++) {
       res = (await this.#unlink(directory.fd, [name], flags))[0]!
       if (res >= 0 || res === -ENOENT) {
         this.#removed++
@@ -200,7 +201,7 @@ export class Removal {
         return
       }
     }
-    throw this.#errorOf(res, flags === 0 ? 'unlink' : 'rmdir', `${directory.path}/${fromLatin1(name)}`)
+    throw this.#errorOf(res, flags === 0 ? 'unlink' : 'rmdir', `${directory.path}/${nameText(name)}`)
   }
 
   /** All that was in it is gone: removes the directory by its name in the parent. */
@@ -209,6 +210,7 @@ export class Removal {
     this.#close(directory)
     const name = parent === null ? this.#rootName : directory.name
     const [res] = await this.#unlink(parent === null ? AT_FDCWD : parent.fd, [name], AT_REMOVEDIR)
+    if (res === -ENOTDIR) return this.#replaced(directory)
     if (res! < 0 && res !== -ENOENT) {
       directory.attempts++
       if (!(await this.#mayRetry(res!, directory.attempts))) {
@@ -300,7 +302,7 @@ export class Removal {
         names.length,
         (slot, i) => {
           const name = names[i]!
-          const bytes = dirfd === AT_FDCWD || typeof name !== 'string' ? name : toPath(name)
+          const bytes = dirfd === AT_FDCWD || typeof name !== 'string' ? name : nameBytes(name)
           prepUnlinkat(slot.sqe, dirfd, putPath(engine, slot, bytes), flags)
         },
         (i, res) => {
@@ -315,11 +317,4 @@ export class Removal {
     const error = (): Error => errnoError(res, syscall, { path })
     return res === CLOSED ? closedOr(this.#ring, res, error) : error()
   }
-}
-
-const BEYOND_ASCII = /[\u0080-\u00ff]/
-
-/** A name in latin1 as the kernel's bytes; ASCII, which is the same in UTF-8, needs no copy. */
-function toPath(name: string): string | Uint8Array {
-  return BEYOND_ASCII.test(name) ? Buffer.from(name, 'latin1') : name
 }
