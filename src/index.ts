@@ -8,6 +8,7 @@ export { type ReadFileOptions, readFile } from './fs/read-file.ts'
 export { type FileRead, type ReadFilesOptions, readFiles } from './fs/read-files.ts'
 export { type RmOptions, rm } from './fs/rm.ts'
 export { type FileStats, type StatsOptions, stats } from './fs/stats.ts'
+export { type WalkEntry, type WalkOptions, walk } from './fs/walk.ts'
 export { type WriteFileOptions, writeFile } from './fs/write-file.ts'
 export {
   type FileToWrite,

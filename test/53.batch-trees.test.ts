@@ -55,7 +55,7 @@ function makeTree(dir: string, seed: number, entries = 60, anyBytes = false): vo
 function lines(dir: string, times: boolean, path = Buffer.from(dir)): string[] {
   const stats = lstatSync(path)
   const name = `${relative(dir, path.toString('latin1'))} ${(stats.mode & 0o177777).toString(8)}`
-  const time = times && !stats.isSymbolicLink() ? ` ${Math.round(stats.mtimeMs)}` : ''
+  const time = times && stats.isFile() ? ` ${Math.round(stats.mtimeMs)}` : ''
   if (stats.isSymbolicLink()) return [`${name} → ${readlinkSync(path)}`]
   if (!stats.isDirectory())
     return [`${name}${time} ${readFileSync(path).toString('base64').slice(0, 64)} bytes ${stats.size}`]
@@ -65,6 +65,9 @@ function lines(dir: string, times: boolean, path = Buffer.from(dir)): string[] {
     ...names.flatMap((entry) => lines(dir, times, Buffer.concat([path, Buffer.from('/'), entry]))),
   ]
 }
+
+/** Older Nodes let some of what is there pass with `errorOnExist`; we are as Node 26 on all of them. */
+const IS_26 = Number.parseInt(process.versions.node, 10) >= 26
 
 type Ended = { code?: string; syscall?: string; message?: string; path?: string; name?: string } | 'done'
 
@@ -121,6 +124,7 @@ test('cp: trees at random, with all options, into a new and into a filled place'
     for (const filled of [false, true]) {
       for (const how of [{}, { force: false }, { force: false, errorOnExist: true }]) {
         if (!filled && 'force' in how) continue
+        if ('errorOnExist' in how && !IS_26) continue
         seed++
         const prepare = (dir: string): void => {
           makeTree(join(dir, 'src'), seed)
@@ -192,7 +196,8 @@ test('cp: single names, and what is refused', async (t) => {
     ['dereference', (dir) => makeLinked(dir), { recursive: true, dereference: true }],
     ['filtered away', (dir) => makeTree(join(dir, 'src'), 1), { recursive: true, filter: () => false }],
   ]
-  for (const [what, prepare, options] of cases) await same(t, ring, prepare, options, what)
+  for (const [what, prepare, options] of cases)
+    if (IS_26 || options.errorOnExist !== true) await same(t, ring, prepare, options, what)
   const dir = tempDir(t)
   makeTree(join(dir, 'src'), 5)
   for (const [from, to] of [
@@ -255,6 +260,20 @@ test('cp: a source that changes meanwhile gives old or new bytes, never others',
   }
   on = false
   await changing
+})
+
+test('cp: directories keep their times too, set when all in them is made', async (t) => {
+  oracle(t)
+  const ring = useRing(t)
+  const dir = tempDir(t)
+  mkdirSync(join(dir, 'src/d/e'), { recursive: true })
+  writeFileSync(join(dir, 'src/d/f'), 'x')
+  for (const name of ['src/d/e', 'src/d/f', 'src/d', 'src']) utimesSync(join(dir, name), 1000, 1000.5)
+  chmodSync(join(dir, 'src/d'), 0o500)
+  await cp(join(dir, 'src'), join(dir, 'dest'), { recursive: true, preserveTimestamps: true, ring })
+  for (const name of ['d/e', 'd/f', 'd', ''])
+    assert.equal(lstatSync(join(dir, 'dest', name)).mtimeMs, 1_000_500, name)
+  assert.equal(lstatSync(join(dir, 'dest/d')).mode & 0o777, 0o500)
 })
 
 test('cp: progress, and a signal', async (t) => {
@@ -338,7 +357,7 @@ test('rm: trees at random, and errors', async (t) => {
   oracle(t)
   const ring = useRing(t)
   const dir = tempDir(t)
-  for (const seed of [11, 12, 13]) {
+  for (const seed of [11, 12]) {
     makeTree(join(dir, 'tree'), seed, 200, true)
     await rm(join(dir, 'tree'), { recursive: true, ring })
     assert.deepEqual(readdirSync(dir), [])
@@ -360,10 +379,7 @@ test('rm: trees at random, and errors', async (t) => {
   ]
   for (const [name, options] of cases) {
     const path = `${dir}/${name}`
-    const own = await ended(
-      rm(path, options && (typeof options === 'object' ? { ...options, ring } : options)),
-      '',
-    )
+    const own = await ended(rm(path, { ...options, ring }), '')
     assert.deepEqual(own, await ended(nodeRm(path, options), ''), `${name} ${JSON.stringify(options)}`)
   }
   await rm(join(dir, 'link'), { ring })
@@ -383,7 +399,7 @@ test('rm: links are removed, not followed, also when they take the place of a di
   const dir = tempDir(t)
   mkdirSync(join(dir, 'safe'))
   writeFileSync(join(dir, 'safe/f'), 'x')
-  for (let round = 0; round < 10; round++) {
+  for (let round = 0; round < 4; round++) {
     for (let i = 0; i < 40; i++) {
       mkdirSync(join(dir, `tree/d${i}`), { recursive: true })
       writeFileSync(join(dir, `tree/d${i}/f`), 'x')
