@@ -51,6 +51,17 @@ export interface Settle<R> {
 }
 
 const PROGRESS_MS = 100
+/** Results that wait for the consumer, per job at once: they must not pile up, however small they are. */
+const AHEAD = 8
+
+/** In the place of a result: the error that ends the batch at its turn. */
+class Failure {
+  readonly error: Error
+
+  constructor(error: Error) {
+    this.error = error
+  }
+}
 
 export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
   readonly #options: BatchOptions
@@ -61,8 +72,13 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
   readonly #start: (item: T, settle: Settle<R>) => void
   readonly #failed: (item: T, error: Error) => R
   readonly #source: Iterator<T> | AsyncIterator<T>
-  /** Results by their number in line; `undefined` is a job that is not done. */
-  readonly #results = new Map<number, { value: R; bytes: number } | { error: Error }>()
+  /** Results by their place in line, modulo its length; `undefined` is a job that is not done. */
+  readonly #line: (R | Failure | undefined)[]
+  readonly #sizes: Float64Array
+  readonly #mask: number
+  /** Places in line that have a result. */
+  #ready = 0
+  #completed = 0
   readonly #waiting: { resolve: (result: IteratorResult<R>) => void; reject: (error: Error) => void }[] = []
   readonly #reserving: { index: number; bytes: number; go: () => void }[] = []
   #begun = 0
@@ -99,6 +115,10 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
     this.#start = start
     this.#failed = failed
     this.#source = iteratorOf(source)
+    const places = 2 ** Math.ceil(Math.log2(this.#concurrency * AHEAD))
+    this.#mask = places - 1
+    this.#line = Array<R | Failure | undefined>(places).fill(undefined)
+    this.#sizes = new Float64Array(places)
     const { signal } = options
     if (signal !== undefined) {
       if (signal.aborted) this.#onAbort()
@@ -115,7 +135,9 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
     const ready = this.#take()
     if (ready !== undefined) {
       this.#pump()
-      return 'error' in ready ? this.#fail(ready.error) : Promise.resolve({ done: false, value: ready.value })
+      return ready instanceof Failure
+        ? this.#fail(ready.error)
+        : Promise.resolve({ done: false, value: ready })
     }
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject })
@@ -129,7 +151,7 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
     const wasEnded = this.#ended
     this.#ended = true
     this.#over = true
-    this.#results.clear()
+    this.#forget()
     this.#options.signal?.removeEventListener('abort', this.#onAbort)
     for (const { go } of this.#reserving.splice(0)) go()
     if (!wasEnded && !this.#pulling) await this.#source.return?.()
@@ -138,7 +160,7 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
         this.#idle = resolve
       })
     }
-    this.#results.clear()
+    this.#forget()
     for (const { resolve } of this.#waiting.splice(0)) resolve({ done: true, value: undefined })
     return { done: true, value: undefined }
   }
@@ -153,16 +175,29 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
   }
 
   /** The next result in line, if it is there. */
-  #take(): { value: R } | { error: Error } | undefined {
-    if (this.#stopped !== null && !this.#over) return { error: this.#stopped }
-    const index = this.#ordered ? this.#given : this.#results.keys().next().value
-    if (index === undefined) return undefined
-    const result = this.#results.get(index)
+  #take(): R | Failure | undefined {
+    if (this.#stopped !== null && !this.#over) return new Failure(this.#stopped)
+    const place = this.#given & this.#mask
+    const result = this.#line[place]
     if (result === undefined) return undefined
-    this.#results.delete(index)
+    this.#line[place] = undefined
+    this.#ready--
     this.#given++
-    if ('bytes' in result) this.#release(result.bytes)
+    this.#held -= this.#sizes[place]!
+    if (this.#reserving.length > 0) this.#grant()
     return result
+  }
+
+  #put(job: Job<T, R>, result: R | Failure, bytes: number): void {
+    const place = (this.#ordered ? job.index : this.#completed++) & this.#mask
+    this.#line[place] = result
+    this.#sizes[place] = bytes
+    this.#ready++
+  }
+
+  #forget(): void {
+    this.#line.fill(undefined)
+    this.#ready = 0
   }
 
   /** Gives results to those who wait for them. */
@@ -171,10 +206,10 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
       const ready = this.#take()
       if (ready === undefined) break
       const { resolve, reject } = this.#waiting.shift()!
-      if ('error' in ready) this.#fail(ready.error).catch(reject)
-      else resolve({ done: false, value: ready.value })
+      if (ready instanceof Failure) this.#fail(ready.error).catch(reject)
+      else resolve({ done: false, value: ready })
     }
-    if (this.#ended && this.#active === 0 && this.#results.size === 0) {
+    if (this.#ended && this.#active === 0 && this.#ready === 0) {
       this.#options.signal?.removeEventListener('abort', this.#onAbort)
       if (this.#told !== this.#files) this.#tell()
       for (const { resolve } of this.#waiting.splice(0)) resolve({ done: true, value: undefined })
@@ -217,8 +252,7 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
 
   #hasRoom(): boolean {
     if (this.#active >= this.#concurrency || this.#held >= this.#maxBytes) return false
-    // Results that nobody takes must not pile up, however small they are.
-    return this.#begun - this.#given < this.#concurrency * 8
+    return this.#begun - this.#given < this.#concurrency * AHEAD
   }
 
   #begin(step: IteratorResult<T>): void {
@@ -245,9 +279,9 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
       if (this.#active === 0) this.#idle?.()
       return
     }
-    if (error === null) this.#results.set(job.index, { value: value!, bytes })
-    else if (this.#collect) this.#results.set(job.index, { value: this.#failed(job.item, error), bytes: 0 })
-    else this.#results.set(job.index, { error })
+    if (error === null) this.#put(job, value!, bytes)
+    else if (this.#collect) this.#put(job, this.#failed(job.item, error), 0)
+    else this.#put(job, new Failure(error), 0)
     if ((this.#files & 31) === 0) this.#tellSometimes()
     this.#deliver()
     this.#pump()
@@ -274,17 +308,12 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
   /** The one whose result is wanted next may always, or nobody would ever free anything. */
   #maySpend(index: number, bytes: number): boolean {
     if (this.#held + bytes <= this.#maxBytes || this.#over) return true
-    return this.#ordered ? index === this.#given : this.#results.size === 0 && this.#held === 0
+    return this.#ordered ? index === this.#given : this.#ready === 0 && this.#held === 0
   }
 
   #spend(job: Job<T, R>, bytes: number): void {
     job.reserved += bytes
     this.#held += bytes
-  }
-
-  #release(bytes: number): void {
-    this.#held -= bytes
-    if (this.#reserving.length > 0) this.#grant()
   }
 
   #grant(): void {

@@ -22,6 +22,8 @@ const BUSY = 8
 /** Files copied by the thread pool at once, per directory. */
 const LARGE_AT_ONCE = 4
 const PROGRESS_MS = 100
+/** Files from this size on tell how they grow. */
+const LONG = 16 * 1024 * 1024
 const { COPYFILE_EXCL, O_DIRECTORY, O_RDONLY, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } = constants
 
 type Times = Pick<Statx, 'atimeMs' | 'mtimeMs'>
@@ -238,28 +240,18 @@ export class Copying {
 
   /** Tells how a long file grows. */
   async #watched(dest: string | Buffer, size: number, copied: Promise<void>): Promise<void> {
+    const { onProgress } = this.#options
     let seen = 0
     const see = (bytes: number): void => {
       this.#bytes += bytes - seen
       seen = bytes
     }
-    const timer =
-      this.#options.onProgress === undefined || size < 1 << 24
-        ? undefined
-        : setInterval(() => {
-            promises.stat(dest).then(
-              (stats) => {
-                if (timer?.hasRef() === true) see(stats.size)
-                this.#options.onProgress?.({ files: this.#files, bytes: this.#bytes })
-              },
-              () => {},
-            )
-          }, PROGRESS_MS)
-    try {
-      await copied
-    } finally {
-      clearInterval(timer)
-      timer?.unref()
+    if (onProgress === undefined || size < LONG) await copied
+    else {
+      await watchGrowth(dest, copied, (bytes) => {
+        see(bytes)
+        onProgress({ files: this.#files, bytes: this.#bytes })
+      })
     }
     see(size)
   }
@@ -392,6 +384,29 @@ export class Copying {
   #errorOf(res: number, syscall: string, path: string): Error {
     const error = (): Error => errnoError(res, syscall, { path })
     return res === CLOSED ? closedOr(this.#ring, res, error) : error()
+  }
+}
+
+/** Tells now and then how long a file is, until `copied` settles. */
+export async function watchGrowth(
+  dest: string | Buffer,
+  copied: Promise<void>,
+  tell: (bytes: number) => void,
+): Promise<void> {
+  let isOver = false
+  const timer = setInterval(() => {
+    promises.stat(dest).then(
+      ({ size }) => {
+        if (!isOver) tell(size)
+      },
+      () => {}, // not there yet
+    )
+  }, PROGRESS_MS)
+  try {
+    await copied
+  } finally {
+    isOver = true
+    clearInterval(timer)
   }
 }
 

@@ -12,7 +12,7 @@ import { EEXIST, EINVAL, EISDIR } from '../sys/errno.ts'
 import { AbortError, ringClosedError, ringcoreError } from '../sys/error.ts'
 import { checkBoolean, checkFunction, checkInteger, checkObject } from '../sys/validate.ts'
 import type { Progress } from './batch.ts'
-import { Copying } from './copying.ts'
+import { Copying, watchGrowth } from './copying.ts'
 
 export interface CpOptions {
   /** Copies directories with all that is in them; default false. */
@@ -92,8 +92,11 @@ export async function cp(source: PathLike, destination: PathLike, options: CpOpt
       return
     }
   }
-  await copyByNode(src, dest, options, recursive && !dereference)
-  onProgress?.({ files: 1, bytes: 0 })
+  const copied = copyByNode(src, dest, options, recursive && !dereference)
+  if (onProgress === undefined) return copied
+  await watchGrowth(dest, copied, (bytes) => onProgress({ files: 0, bytes }))
+  const stats = await promises.stat(dest).catch(() => null) // the filter may have refused it
+  onProgress({ files: stats === null ? 0 : 1, bytes: stats?.isFile() === true ? stats.size : 0 })
 }
 
 /** Node's own way; `filtered` says that the filter was asked for the first name. */
