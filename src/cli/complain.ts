@@ -3,12 +3,22 @@
 
 import { errnoText } from '../sys/errno.ts'
 
+/** Where the C library's words differ from Node's. */
+const WORDS: Readonly<Record<string, string>> = {
+  EISDIR: 'Is a directory',
+  EEXIST: 'File exists',
+  ELOOP: 'Too many levels of symbolic links',
+  ENOTDIR: 'Not a directory',
+  EBUSY: 'Device or resource busy',
+  EIO: 'Input/output error',
+}
+
 /** What went wrong, as coreutils say it: "No such file or directory". */
 export function reason(error: unknown): string {
   const { errno, code, message } = error as NodeJS.ErrnoException
   if (errno === undefined || code?.startsWith('ERR_') === true) return message
-  const text = errnoText(-Math.abs(errno))
-  return text === '' ? message : text.charAt(0).toUpperCase() + text.slice(1)
+  const text = WORDS[code ?? ''] ?? errnoText(errno)
+  return text.charAt(0).toUpperCase() + text.slice(1)
 }
 
 export function complain(command: string, message: string): void {

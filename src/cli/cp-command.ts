@@ -2,7 +2,7 @@
 // Flow: main.ts → this → fs/cp.ts. Messages and exit codes as cp of coreutils.
 
 import { lstat, stat } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { cp } from '../fs/cp.ts'
 import { walk } from '../fs/walk.ts'
@@ -84,6 +84,11 @@ async function copyOne(source: string, destination: string, choice: Choice): Pro
     }
   } catch (error) {
     complain('cp', `cannot stat '${source}': ${reason(error)}`)
+    return false
+  }
+  if ((await stat(dirname(destination)).catch(() => null)) === null) {
+    // fs.promises.cp would make the directories above it.
+    complain('cp', `cannot create '${destination}': No such file or directory`)
     return false
   }
   const bar = await Bar.open(Bar.isSeen ? await sizeOf(source) : 0)

@@ -292,7 +292,7 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
   // ---- memory
 
   readonly #reserve = (job: Job<T, R>, bytes: number): Promise<void> | undefined => {
-    if (this.#maySpend(job.index, bytes)) {
+    if (this.#maySpend(job.index, bytes, this.#reserving.length + 1)) {
       this.#spend(job, bytes)
       return undefined
     }
@@ -305,10 +305,13 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
     })
   }
 
-  /** The one whose result is wanted next may always, or nobody would ever free anything. */
-  #maySpend(index: number, bytes: number): boolean {
+  /**
+   * The one whose result is wanted next may always, or nobody would ever free anything; without an order that is the first of those
+   * that wait, when all that is under way waits.
+   */
+  #maySpend(index: number, bytes: number, waiting: number): boolean {
     if (this.#held + bytes <= this.#maxBytes || this.#over) return true
-    return this.#ordered ? index === this.#given : this.#ready === 0 && this.#held === 0
+    return this.#ordered ? index === this.#given : this.#ready === 0 && waiting === this.#active
   }
 
   #spend(job: Job<T, R>, bytes: number): void {
@@ -317,9 +320,13 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
   }
 
   #grant(): void {
-    for (const waiting of this.#reserving.splice(0)) {
-      if (this.#maySpend(waiting.index, waiting.bytes)) waiting.go()
-      else this.#reserving.push(waiting)
+    const all = this.#reserving.splice(0)
+    let waiting = all.length
+    for (const one of all) {
+      if (this.#maySpend(one.index, one.bytes, waiting)) {
+        waiting = 0
+        one.go()
+      } else this.#reserving.push(one)
     }
   }
 
