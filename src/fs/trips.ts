@@ -84,7 +84,8 @@ export abstract class Trip<T> {
   protected watch(signal: AbortSignal | undefined): void {
     if (signal === undefined) return
     this.signal = signal
-    listen(signal, this.#onAbort)
+    if (signal.aborted) this.#cancel()
+    else listen(signal, this.#onAbort)
   }
 
   stepEnded(): void {
