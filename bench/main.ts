@@ -21,6 +21,7 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   writefile: async () => (await import('./writefile.ts')).writefile,
   tree: async () => (await import('./tree.ts')).tree,
   'http-hello': async () => (await import('./http-hello.ts')).httpHello,
+  idle: async () => (await import('./idle.ts')).idle,
   'cat-100MB': async () => (await import('./cat.ts')).cat,
   jobs: async () => (await import('./jobs.ts')).jobs,
   libuv: async () => (await import('./libuv.ts')).libuv,
