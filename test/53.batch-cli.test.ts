@@ -1,5 +1,5 @@
 // ringcore cp, cat, du: what they do, say and return, held against coreutils where those are.
-// Flow: this → dist/cli/main.js (as a child).
+// Flow: this → dist/bundle/cli.js (as a child).
 
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
@@ -14,9 +14,10 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
+import { AS_INSTALLED } from './example-programs.js'
 import { oracle, requires, root, runNode, tempDir } from './helpers.js'
 
-const main = join(root, 'dist', 'cli', 'main.js')
+const main = join(root, 'dist', 'bundle', 'cli.js')
 const ringcore = (...args: string[]) => runNode(main, { args })
 
 test('cp: files, trees, several into a directory, and what it refuses', async (t) => {
@@ -131,6 +132,6 @@ test('the program of docs/batch.md prints what the page says', async (t) => {
   const page = readFileSync(join(root, 'docs', 'batch.md'), 'utf8')
   const parts = /<!-- program -->\n```js\n([\s\S]*?)```\n\n```text\n([\s\S]*?)```/.exec(page)
   assert.ok(parts, 'the page has a program')
-  const { code, stdout, stderr } = await runNode(parts[1]!)
+  const { code, stdout, stderr } = await runNode(parts[1]!, { env: AS_INSTALLED })
   assert.deepEqual([code, stdout, stderr], [0, parts[2], ''])
 })

@@ -210,7 +210,7 @@ export class Engine {
       start,
       slots,
       options?.signal,
-      this.#referenced && options?.ref !== false,
+      this.referenced && options?.ref !== false,
     )
     // With slots free it is the submission queue that is full, and maybe no CQE will come to resume us.
     if (this.slots.available >= slots) this.#retry ??= setTimeout(() => this.#resume(), 1)
