@@ -154,6 +154,24 @@ test('readFiles: leaving early ends the source and what is under way', async (t)
     { message: 'mine' },
   )
   assert.equal(ended, 2)
+  // An asynchronous source that is waited for at that moment is ended too.
+  let letGo = (): void => {}
+  const slow = async function* (): AsyncGenerator<string> {
+    try {
+      yield paths[0]!
+      await new Promise<void>((resolve) => {
+        letGo = resolve
+      })
+    } finally {
+      ended++
+    }
+  }
+  for await (const _ of readFiles(slow(), { ring })) break
+  letGo()
+  await until(() => ended === 3, 2000, 'the source to end')
+  const files = readFiles(paths, { ring })
+  await files.next()
+  await Promise.all([files.return(), files.return(), files.next()])
   const failing = function* (): Generator<string> {
     yield paths[0]!
     throw new Error('the source broke')

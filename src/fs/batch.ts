@@ -94,6 +94,7 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
   #over = false
   #stopped: Error | null = null
   #idle: (() => void) | null = null
+  #closed: Promise<void> | null = null
   #files = 0
   #bytes = 0
   #told = 0
@@ -148,21 +149,30 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
 
   /** Ends the batch early, as `break` does: nothing new begins, and what is under way is waited for. */
   async return(): Promise<IteratorResult<R>> {
+    this.#closed ??= this.#close()
+    await this.#closed
+    return { done: true, value: undefined }
+  }
+
+  async #close(): Promise<void> {
     const wasEnded = this.#ended
     this.#ended = true
     this.#over = true
     this.#forget()
     this.#options.signal?.removeEventListener('abort', this.#onAbort)
     for (const { go } of this.#reserving.splice(0)) go()
-    if (!wasEnded && !this.#pulling) await this.#source.return?.()
+    if (!wasEnded) {
+      const returned = this.#source.return?.()
+      // A source that is asked for an item at this moment ends after that, which may take for ever.
+      if (this.#pulling) Promise.resolve(returned).catch(() => {})
+      else await returned
+    }
     if (this.#active > 0) {
       await new Promise<void>((resolve) => {
         this.#idle = resolve
       })
     }
-    this.#forget()
     for (const { resolve } of this.#waiting.splice(0)) resolve({ done: true, value: undefined })
-    return { done: true, value: undefined }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
