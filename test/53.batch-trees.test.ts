@@ -42,7 +42,7 @@ function makeTree(dir: string, seed: number, entries = 60, anyBytes = false): vo
       mkdirSync(name.toString())
       chmodSync(name.toString(), [0o755, 0o700, 0o775][below(3)]!)
       dirs.push(name.toString())
-    } else if (kind < 3) symlinkSync(['f0', '../x', '/nowhere', '.'][below(4)]!, name)
+    } else if (kind < 3) symlinkSync(['f0', '../x', '/nowhere', 'f1'][below(4)]!, name)
     else {
       writeFileSync(name, Buffer.alloc([0, 1, 4096, 65_536, 65_537, 300_000][below(6)]!, i))
       chmodSync(name, [0o644, 0o600, 0o755, 0o666, 0o444][below(5)]!)
