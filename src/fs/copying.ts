@@ -17,8 +17,8 @@ import { type CpOptions, copyByNode } from './cp.ts'
 import { CLOSED, chainLength, closedOr, runLinked } from './linked.ts'
 import { nameBytes, nameLatin1, nameText } from './names.ts'
 
-/** Directories at work at once. */
-const BUSY = 8
+/** Directories at work at once; see removal.ts. */
+const BUSY = 4
 /** Files copied by the thread pool at once, per directory. */
 const LARGE_AT_ONCE = 4
 const PROGRESS_MS = 100
