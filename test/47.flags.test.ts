@@ -207,6 +207,9 @@ test('setup flags: an option each', (t) => {
     if (!(name in EXCEPTIONS)) have.push(name)
     else assert.throws(() => new Ring({ ...help[option], [option]: true }), /io_uring_setup of ringcore\/sys/)
   }
+  // What is not said is left to the kernel: an idle time of 0 is its second.
+  const { sqThreadIdleMs, sqThreadCpu, wqFd, cqEntries } = checkSetupOptions({ entries: 8, sqpoll: true })
+  assert.deepEqual([sqThreadIdleMs, sqThreadCpu, wqFd, cqEntries], [0, 0, 0, 0])
   complete(t, 'setup', have, Object.keys(EXCEPTIONS))
 })
 
