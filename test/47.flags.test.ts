@@ -328,6 +328,15 @@ test('each flag is shown by a test that asks the kernel, or there is a reason fo
   t.diagnostic(`flags: ${flags.length}/${flags.length}, of them ${Object.keys(NOT_SHOWN).length} not shown`)
 })
 
+test('features: probe() says of each what a ring says', (t) => {
+  oracle(t)
+  using ring = new Ring({ entries: 2 })
+  const said = probe().features
+  const names = Object.keys(constants).filter((name) => name.startsWith('IORING_FEAT_'))
+  assert.deepEqual(Object.keys(said).sort(), names.sort())
+  for (const name of names) assert.equal(said[name], (ring.features & numberOf(name)) !== 0, name)
+})
+
 const camel = (name: string): string =>
   name.replace(/^_*io_uring_/, '').replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
 
