@@ -4,16 +4,15 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { join } from 'node:path'
-import test from 'node:test'
+import test, { type TestContext } from 'node:test'
 import type { FixedFile, Uring } from 'ringcore'
 import * as sys from 'ringcore/sys'
 import { OwnedFd, oracle, pipe, tempDir, withTimeout } from './helpers.js'
 import { blockedReads, openUring } from './uring.js'
 import { call, tcpPair } from './uring-ops.js'
 
-test('operations that wait for a slot end as others do, and in their order', async (t) => {
-  oracle(t)
-  const ring = openUring(t, { inFlight: 1 })
+/** Files, sockets and memory, and every kind of operation on them. */
+function prepare(t: TestContext, ring: Uring) {
   const dir = tempDir(t)
   const path = join(dir, 'file')
   fs.writeFileSync(path, 'content')
@@ -21,13 +20,13 @@ test('operations that wait for a slot end as others do, and in their order', asy
   const epoll = new OwnedFd(t, call('epoll_create1', sys.O_CLOEXEC)).fd
   const [client, server] = tcpPair(t)
   const { reader } = pipe(t)
-  const buffer = ring.alloc(4096)
+  const buffer = ring.alloc(7)
   const words = new Int32Array(new SharedArrayBuffer(16))
   const place = ring.fixedFile()
   const calls: Record<string, (r: Uring) => Promise<unknown>> = {
     nop: (r) => r.nop({ result: 3 }),
     readvFixed: (r) => r.readvFixed(file, [buffer], { position: 0 }),
-    writevFixed: (r) => r.writevFixed(file, [buffer.subarray(0, 7)], { position: 0 }),
+    writevFixed: (r) => r.writevFixed(file, [buffer], { position: 0 }),
     fadvise: (r) => r.fadvise(file, 0, 0, sys.POSIX_FADV_NORMAL),
     madvise: (r) => r.madvise(buffer, sys.MADV_WILLNEED),
     symlinkat: (r) => r.symlinkat('there', join(dir, 'sym')),
@@ -57,33 +56,13 @@ test('operations that wait for a slot end as others do, and in their order', asy
     poll: (r) => r.poll(client.fd, sys.POLLOUT),
     waitid: (r) => r.waitid({ pid: 1 }).catch((error) => error.code),
   }
-  const { reads, writer } = blockedReads(t, ring, 1)
-  const order: string[] = []
-  const promises = Object.entries(calls).map(([name, begin]) => {
-    const before = ring.stats().queued
-    const promise = begin(ring)
-    assert.equal(ring.stats().queued, before + 1, `${name} waits`)
-    return promise.finally(() => order.push(name))
-  })
-  assert.equal(ring.stats().inFlight, 1)
-  fs.writeSync(writer.fd, 'x')
-  await Promise.all(reads)
-  const results = await withTimeout(Promise.all(promises), 10_000, 'all of them')
-  const of = Object.fromEntries(Object.keys(calls).map((name, i) => [name, results[i]]))
-  assert.deepEqual(order, Object.keys(calls))
-  const fds = [of.fixedFdInstall, ...(of.pipe as number[])] as number[]
-  const files = [
-    place,
-    ...(of.filesUpdateAlloc as FixedFile[]),
-    ...(of.pipeDirect as FixedFile[]),
-    of.socketDirect as FixedFile,
-  ]
-  for (const each of [...fds, ...files]) await ring.closeFile(each)
-  for (const each of files) ring.freeFixedFile(each)
-  for (const name of ['filesUpdateAlloc', 'fixedFdInstall', 'pipe', 'pipeDirect', 'socketDirect'])
-    delete of[name]
+  return { calls, path, place, buffer, server }
+}
+
+/** What they give, but for new descriptors. */
+function expected({ server }: ReturnType<typeof prepare>): Record<string, unknown> {
   const nothing = undefined
-  assert.deepEqual(of, {
+  return {
     nop: 3,
     readvFixed: 7,
     writevFixed: 7,
@@ -109,7 +88,40 @@ test('operations that wait for a slot end as others do, and in their order', asy
     poller: sys.POLLOUT,
     poll: sys.POLLOUT,
     waitid: 'ECHILD',
+  }
+}
+
+test('operations that wait for a slot end as others do, and in their order', async (t) => {
+  oracle(t)
+  const ring = openUring(t, { inFlight: 1 })
+  const material = prepare(t, ring)
+  const { calls, path, place } = material
+  const { reads, writer } = blockedReads(t, ring, 1)
+  const order: string[] = []
+  const promises = Object.entries(calls).map(([name, begin]) => {
+    const before = ring.stats().queued
+    const promise = begin(ring)
+    assert.equal(ring.stats().queued, before + 1, `${name} waits`)
+    return promise.finally(() => order.push(name))
   })
+  assert.equal(ring.stats().inFlight, 1)
+  fs.writeSync(writer.fd, 'x')
+  await Promise.all(reads)
+  const results = await withTimeout(Promise.all(promises), 10_000, 'all of them')
+  const of = Object.fromEntries(Object.keys(calls).map((name, i) => [name, results[i]]))
+  assert.deepEqual(order, Object.keys(calls))
+  const fds = [of.fixedFdInstall, ...(of.pipe as number[])] as number[]
+  const files = [
+    place,
+    ...(of.filesUpdateAlloc as FixedFile[]),
+    ...(of.pipeDirect as FixedFile[]),
+    of.socketDirect as FixedFile,
+  ]
+  for (const each of [...fds, ...files]) await ring.closeFile(each)
+  for (const each of files) ring.freeFixedFile(each)
+  for (const name of ['filesUpdateAlloc', 'fixedFdInstall', 'pipe', 'pipeDirect', 'socketDirect'])
+    delete of[name]
+  assert.deepEqual(of, expected(material))
   assert.equal(fs.readFileSync(path, 'utf8'), 'content')
-  ring.free(buffer)
+  ring.free(material.buffer)
 })
