@@ -1,17 +1,11 @@
 // The overloads of FileHandle's read and write, as one form each; null for what has to be Node's to refuse or to explain.
 // Flow: file-handle-ring.ts → this.
 
-/** A file offset; -1 for the file's own position. */
-export type Position = number | bigint
-
-export interface ReadParams {
+export interface Params {
   buffer: ArrayBufferView
   offset: number
   length: number
-  position: Position
-}
-
-export interface WriteParams extends ReadParams {
+  /** -1 for the file's own position. */
   position: number
 }
 
@@ -31,9 +25,12 @@ function isRange(view: ArrayBufferView, offset: unknown, length: unknown): boole
   )
 }
 
-function isPosition(position: unknown): position is Position {
-  if (typeof position === 'number') return Number.isSafeInteger(position) && position >= -1
-  return typeof position === 'bigint' && position >= -1n && position <= BigInt(Number.MAX_SAFE_INTEGER)
+const restOf = (view: ArrayBufferView, offset: unknown): number =>
+  typeof offset === 'number' ? view.byteLength - offset : -1
+
+/** BigInts are Node's: before Node 22 they stood for the file's own position. */
+function isPosition(position: unknown): position is number {
+  return typeof position === 'number' && Number.isSafeInteger(position) && position >= -1
 }
 
 /** Memory that can't be pulled away from under the kernel. */
@@ -55,7 +52,7 @@ export function plainReadParams(
   second: unknown,
   third: unknown,
   fourth: unknown,
-): ReadParams | null {
+): Params | null {
   let named: Named = { buffer: first, offset: second, length: third, position: fourth }
   if (!ArrayBuffer.isView(first)) {
     if (first !== undefined && first !== null && (typeof first !== 'object' || Array.isArray(first)))
@@ -67,7 +64,7 @@ export function plainReadParams(
   const { buffer, offset, length, position } = named
   if (!ArrayBuffer.isView(buffer)) return null
   const from = offset ?? 0
-  const bytes = length ?? buffer.byteLength - Number(from)
+  const bytes = length ?? restOf(buffer, from)
   const at = position ?? -1
   if (!isRange(buffer, from, bytes) || bytes === 0 || !isPosition(at)) return null
   return { buffer, offset: from as number, length: bytes as number, position: at }
@@ -88,19 +85,20 @@ export function plainWriteParams(
   second: unknown,
   third: unknown,
   fourth: unknown,
-): WriteParams | null {
+): Params | null {
   if (typeof data === 'string') return plainText(data, second, third)
   if (!ArrayBuffer.isView(data) || data.byteLength === 0 || !isLendable(data)) return null
   let [offset, length, position] = [second, third, fourth]
-  if (typeof second === 'object' && second !== null) ({ offset, length, position } = second as Named)
+  // null counts as options: what follows is not looked at.
+  if (typeof second === 'object') ({ offset, length, position } = (second ?? {}) as Named)
   const from = offset ?? 0
-  const bytes = typeof length === 'number' ? length : data.byteLength - Number(from)
+  const bytes = typeof length === 'number' ? length : restOf(data, from)
   const at = typeof position === 'number' ? position : -1
   if (!isRange(data, from, bytes) || !Number.isSafeInteger(at)) return null
   return { buffer: data, offset: from as number, length: bytes, position: Math.max(at, -1) }
 }
 
-function plainText(text: string, position: unknown, encoding: unknown): WriteParams | null {
+function plainText(text: string, position: unknown, encoding: unknown): Params | null {
   const at = position ?? -1
   if (!Number.isSafeInteger(at)) return null
   const charset = encoding ?? 'utf8'

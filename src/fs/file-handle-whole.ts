@@ -4,7 +4,7 @@
 import { constants } from 'node:fs'
 import type { Uring } from '../runtime/uring.ts'
 import { abortError } from '../sys/error.ts'
-import { type Data, isLendable, type WriteParams } from './file-handle-params.ts'
+import { type Data, isLendable, type Params } from './file-handle-params.ts'
 import { statThroughRing } from './promises-stats.ts'
 
 /** Room that is read into before anybody asks for the size: the kernel hands each statx to a worker. */
@@ -56,7 +56,7 @@ function checkAborted(signal: AbortSignal | undefined): void {
 export async function writeAll(
   ring: Uring,
   fd: number,
-  params: WriteParams,
+  params: Params,
   signal?: AbortSignal,
 ): Promise<number> {
   const { buffer, offset, length, position } = params

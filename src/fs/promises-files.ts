@@ -3,7 +3,7 @@
 
 import type { PathLike } from 'node:fs'
 import node, { type FileHandle } from 'node:fs/promises'
-import { abortError } from '../sys/error.ts'
+import { abortError, errnoError, UringError } from '../sys/error.ts'
 import { isRingHandle } from './file-handle.ts'
 import { dataOf } from './file-handle-params.ts'
 import { plainFileOptions, plainFlags, plainPath } from './promises-arguments.ts'
@@ -38,8 +38,20 @@ export async function readFile(
     const content = await readWholeFile(name, { ring })
     return encoding === null ? content : content.toString(encoding)
   } catch (error) {
-    throw retold(error)
+    throw await likeNodes(error)
   }
+}
+
+let readErrorsNameFile: boolean | undefined
+
+/** The error of readFile as this version of Node has it: in newer ones that of `read` names the file too. A directory tells. */
+async function likeNodes(error: unknown): Promise<unknown> {
+  if (!(error instanceof UringError) || error.syscall !== 'read') return retold(error)
+  if (readErrorsNameFile === undefined) {
+    const sample: unknown = await node.readFile('/').catch((refused: unknown) => refused)
+    readErrorsNameFile = (sample as NodeJS.ErrnoException).path !== undefined
+  }
+  return retold(readErrorsNameFile ? error : errnoError(error.errno, 'read'))
 }
 
 export async function writeFile(
