@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs'
 import node from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
+import { defaultRing } from 'ringcore'
 import fs from 'ringcore/fs'
 import { type AnyFs, outcomeOf, programOf, type Step, treeOf } from './fs-scripts.js'
 import { oracle, tempDir } from './helpers.js'
@@ -41,6 +42,7 @@ async function compare(t: TestContext, program: Step[], seed: number): Promise<v
 
 test('random programs do the same as through node:fs/promises', async (t) => {
   oracle(t)
+  t.after(() => defaultRing().close())
   assert.equal(fs.backend, 'io_uring')
   for (const seed of SEEDS) await compare(t, programOf(seed, STEPS), seed)
 })

@@ -3,6 +3,7 @@
 
 import type { PathLike } from 'node:fs'
 import node, { type FileHandle } from 'node:fs/promises'
+import { pathText } from '../runtime/operations-path.ts'
 import { abortError, errnoError, UringError } from '../sys/error.ts'
 import { isRingHandle } from './file-handle.ts'
 import { dataOf } from './file-handle-params.ts'
@@ -31,27 +32,28 @@ export async function readFile(
   if (ring === null || name === null || plain === null) return node.readFile(path, options)
   const { encoding, flag, signal } = plain
   if (signal?.aborted === true) throw abortError(signal)
-  if (flag !== READ || signal !== undefined) {
-    return withFile(await open(path as PathLike, flag), (handle) => handle.readFile({ encoding, signal }))
-  }
   try {
+    if (flag !== READ || signal !== undefined) {
+      const handle = await open(path as PathLike, flag)
+      return await withFile(handle, () => handle.readFile({ encoding, signal }))
+    }
     const content = await readWholeFile(name, { ring })
     return encoding === null ? content : content.toString(encoding)
   } catch (error) {
-    throw await likeNodes(error)
+    throw await likeNodes(error, name)
   }
 }
 
 let readErrorsNameFile: boolean | undefined
 
 /** The error of readFile as this version of Node has it: in newer ones that of `read` names the file too. A directory tells. */
-async function likeNodes(error: unknown): Promise<unknown> {
+async function likeNodes(error: unknown, name: string | Uint8Array): Promise<unknown> {
   if (!(error instanceof UringError) || error.syscall !== 'read') return retold(error)
   if (readErrorsNameFile === undefined) {
     const sample: unknown = await node.readFile('/').catch((refused: unknown) => refused)
     readErrorsNameFile = (sample as NodeJS.ErrnoException).path !== undefined
   }
-  return retold(readErrorsNameFile ? error : errnoError(error.errno, 'read'))
+  return retold(errnoError(error.errno, 'read', readErrorsNameFile ? { path: pathText(name) } : {}))
 }
 
 export async function writeFile(
