@@ -116,7 +116,13 @@ export function plainVector(
   if (!Array.isArray(buffers) || buffers.length === 0 || buffers.length > IOV_MAX) return null
   const at = typeof position === 'number' ? position : -1
   if (!Number.isSafeInteger(at)) return null
-  for (const view of buffers) if (!ArrayBuffer.isView(view) || !isLendable(view)) return null
+  let bytes = 0
+  for (const view of buffers) {
+    if (!ArrayBuffer.isView(view) || !isLendable(view)) return null
+    bytes += view.byteLength
+  }
+  // A ring answers 0 to a request for nothing, where the system call looks at the file first.
+  if (bytes === 0) return null
   // Later changes of the caller's array are not ours to follow.
   return { buffers: buffers.slice() as ArrayBufferView[], position: Math.max(at, -1) }
 }

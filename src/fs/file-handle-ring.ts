@@ -207,7 +207,7 @@ export function ringHandleClass({
       return content === null ? null : this.#use((fd) => writeAllOf(ring, fd, content, encoding, signal))
     }
 
-    override async stat(options: unknown = undefined): Promise<Stats | BigIntStats> {
+    override async stat(options?: unknown): Promise<Stats | BigIntStats> {
       const ring = this.#ring()
       const plain = plainStatOptions(options)
       if (ring === null || plain === null || !statsAreKnown) return super.stat(options) as Promise<Stats>
