@@ -21,8 +21,9 @@ const STEPS = SOAK ? 1000 : 250
 async function compare(t: TestContext, program: Step[], seed: number): Promise<void> {
   const dir = tempDir(t)
   const runs = [node, fs].map((one, index) => {
-    const root = join(dir, `t${index}`)
-    mkdirSync(root)
+    // Links of the program may say '..': each run has a parent of its own.
+    const root = join(dir, `t${index}`, 'root')
+    mkdirSync(root, { recursive: true })
     return {
       fs: one as unknown as AnyFs,
       root,

@@ -67,23 +67,8 @@ test('reading: pieces, ranges, encodings, and who closes the handle', async (t) 
   }
 })
 
-test('reading: bad options and files that cannot be read', async (t) => {
+test('reading: a directory', async (t) => {
   begin(t)
-  for (const options of [
-    { start: -1 },
-    { start: 'x' },
-    { start: 5, end: 1 },
-    { end: 1.5 },
-    { highWaterMark: -1 },
-  ]) {
-    await same(t, async (fs, dir) => {
-      const { handle } = await opened(fs, dir)
-      const outcome = await came((async () => handle.createReadStream(options as object))())
-      await handle.close()
-      // A stream that was not made keeps its user, so the file may stay open; both do the same.
-      return [outcome, handle.fd === -1]
-    })
-  }
   await same(t, async (fs, dir) => {
     const handle = await fs.open(dir)
     const stream = handle.createReadStream()
@@ -142,8 +127,11 @@ test('writing: order, positions, flush, back-pressure', async (t) => {
         await once(stream, 'finish')
         if (!('autoClose' in options) && !stream.closed) await closed(stream)
         const told = [log, room, stream.bytesWritten, sum([readFileSync(path)]), handle.fd >= 0]
+        // A finished stream that does not close by itself would have Node's close() wait for it.
+        stream.destroy()
+        if (!stream.closed) await closed(stream)
         await handle.close()
-        return told
+        return [told, log, handle.fd]
       },
       JSON.stringify(options),
     )

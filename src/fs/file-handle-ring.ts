@@ -4,12 +4,13 @@
 
 import type { BigIntStats, Stats } from 'node:fs'
 import { prepRead } from '../op/prep-file.ts'
-import type { Held, Slot } from '../runtime/slots.ts'
+import type { Finish, Held, Slot } from '../runtime/slots.ts'
 import type { Uring } from '../runtime/uring.ts'
 import { IORING_OP_FTRUNCATE, IORING_OP_READ } from '../sys/abi.ts'
 import type { Inherited, Internals, NativeHandle } from './file-handle-internals.ts'
 import { dataOf, type Params, plainReadParams, plainVector, plainWriteParams } from './file-handle-params.ts'
-import { readRest, writeAll, writeAllOf, writeVector } from './file-handle-whole.ts'
+import { moveOn, positionOf } from './file-handle-position.ts'
+import { atOwnPosition, bytesIn, readRest, writeAll, writeAllOf, writeVector } from './file-handle-whole.ts'
 import { plainFileOptions, plainStatOptions } from './promises-arguments.ts'
 import { canDo, ringNow } from './promises-backend.ts'
 import { retold } from './promises-errors.ts'
@@ -48,6 +49,8 @@ export function ringHandleClass({
 
   class FileHandle extends Base {
     readonly #user: User
+    /** Whether the file has positions, which pipes and terminals have not; asked with the first transfer. */
+    #seekable: boolean | undefined
 
     constructor(native: NativeHandle) {
       super(native)
@@ -89,6 +92,13 @@ export function ringHandleClass({
       return promise ?? super.read(...given)
     }
 
+    /** Whether a transfer at `position` can be the ring's: it takes no notice of one that the file can't have. */
+    #canBeAt(position: number, ring: Uring): boolean {
+      if (position < 0 || this.#seekable === true) return true
+      this.#seekable ??= positionOf(ring, this[kFd] as number) >= 0
+      return this.#seekable
+    }
+
     /** Begins a read; null when it has to be Node's. */
     #read(
       buffer: ArrayBufferView,
@@ -98,7 +108,7 @@ export function ringHandleClass({
     ): Promise<unknown> | null {
       const fd = this[kFd] as number
       const ring = ringNow()
-      if (fd < 0 || ring === null) return null
+      if (fd < 0 || ring === null || !this.#canBeAt(position, ring)) return null
       const { engine } = ring
       let address: number
       try {
@@ -112,16 +122,26 @@ export function ringHandleClass({
       prepRead(slot.sqe, fd, address + offset, length, position)
       slot.view = buffer
       slot.length = length
-      slot.finish = readResult
+      slot.finish = position < 0 ? this.#readThere(ring, fd) : readResult
       slot.resource = this.#user
       ;(this[kRefs] as number)++
       return engine.promise(slot)
     }
 
+    /** What becomes of a read at the file's own position: see file-handle-position.ts. */
+    #readThere(ring: Uring, fd: number): Finish {
+      const before = positionOf(ring, fd)
+      return (bytesRead, slot) => {
+        if (bytesRead < slot.length) moveOn(ring, fd, before, bytesRead)
+        return resultOf(bytesRead, slot.view)
+      }
+    }
+
     /** All slots are taken: the file is held from now on all the same. */
     #readLater(ring: Uring, { buffer, offset, length, position }: Params): Promise<unknown> {
       return this.#use(async (fd) => {
-        const bytesRead = await ring.read(fd, buffer, { offset, length, position })
+        const read = (): Promise<number> => ring.read(fd, buffer, { offset, length, position })
+        const bytesRead = position < 0 ? await atOwnPosition(ring, fd, length, read) : await read()
         return resultOf(bytesRead, buffer)
       })
     }
@@ -146,9 +166,12 @@ export function ringHandleClass({
     override async readv(buffers: unknown, position?: unknown): Promise<unknown> {
       const ring = this.#ring()
       const vector = plainVector(buffers, position)
-      if (ring === null || vector === null) return super.readv(buffers, position)
+      if (ring === null || vector === null || !this.#canBeAt(vector.position, ring))
+        return super.readv(buffers, position)
       return this.#use(async (fd) => {
-        const bytesRead = await ring.readv(fd, vector.buffers, { position: vector.position })
+        const read = (): Promise<number> => ring.readv(fd, vector.buffers, { position: vector.position })
+        const bytesRead =
+          vector.position < 0 ? await atOwnPosition(ring, fd, bytesIn(vector.buffers), read) : await read()
         return { __proto__: null, bytesRead, buffers }
       })
     }
@@ -161,7 +184,8 @@ export function ringHandleClass({
     ): Promise<unknown> {
       const ring = this.#ring()
       const params = plainWriteParams(buffer, offset, length, position)
-      if (ring === null || params === null) return super.write(buffer, offset, length, position)
+      if (ring === null || params === null || !this.#canBeAt(params.position, ring))
+        return super.write(buffer, offset, length, position)
       return this.#use(async (fd) => {
         const bytesWritten = await writeAll(ring, fd, params)
         return { __proto__: null, bytesWritten, buffer }
@@ -171,7 +195,8 @@ export function ringHandleClass({
     override async writev(buffers: unknown, position?: unknown): Promise<unknown> {
       const ring = this.#ring()
       const vector = plainVector(buffers, position)
-      if (ring === null || vector === null) return super.writev(buffers, position)
+      if (ring === null || vector === null || !this.#canBeAt(vector.position, ring))
+        return super.writev(buffers, position)
       return this.#use(async (fd) => {
         const bytesWritten = await writeVector(ring, fd, vector.buffers, vector.position)
         return { __proto__: null, bytesWritten, buffers }

@@ -5,6 +5,7 @@ import { constants } from 'node:fs'
 import type { Uring } from '../runtime/uring.ts'
 import { abortError } from '../sys/error.ts'
 import { type Data, isLendable, type Params } from './file-handle-params.ts'
+import { moveOn, positionOf } from './file-handle-position.ts'
 import { statThroughRing } from './promises-stats.ts'
 
 /** Room that is read into before anybody asks for the size: the kernel hands each statx to a worker. */
@@ -24,7 +25,10 @@ export async function readRest(ring: Uring, fd: number, signal?: AbortSignal): P
   for (;;) {
     checkAborted(signal)
     const most = signal === undefined ? room.length - filled : Math.min(PIECE, room.length - filled)
-    const bytes = await ring.read(fd, room, { offset: filled, length: most, ...(signal && { signal }) })
+    const [target, offset] = [room, filled]
+    const bytes = await atOwnPosition(ring, fd, most, () =>
+      ring.read(fd, target, { offset, length: most, ...(signal && { signal }) }),
+    )
     if (bytes === 0) break
     filled += bytes
     if (filled < room.length) continue
@@ -49,26 +53,57 @@ function checkAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted === true) throw abortError(signal)
 }
 
+/** One read or write of `length` bytes at the file's own position, after which that is where it should be. */
+export async function atOwnPosition(
+  ring: Uring,
+  fd: number,
+  length: number,
+  transfer: () => Promise<number>,
+): Promise<number> {
+  const before = positionOf(ring, fd)
+  const bytes = await transfer()
+  if (bytes < length) moveOn(ring, fd, before, bytes)
+  return bytes
+}
+
 /**
  * Writes all, as Node does: a short write goes on, and an error counts only when nothing was written.
  * @returns bytes written
  */
-export async function writeAll(
+export function writeAll(ring: Uring, fd: number, params: Params, signal?: AbortSignal): Promise<number> {
+  const { buffer, offset, length, position } = params
+  return goOn(length, signal, (written) => {
+    const rest = { offset: offset + written, length: length - written, ...(signal && { signal }) }
+    if (position >= 0) return ring.write(fd, buffer, { ...rest, position: position + written })
+    return atOwnPosition(ring, fd, rest.length, () => ring.write(fd, buffer, rest))
+  })
+}
+
+/** Writes several buffers one after another, as `writeAll`. */
+export function writeVector(
   ring: Uring,
   fd: number,
-  params: Params,
-  signal?: AbortSignal,
+  buffers: readonly ArrayBufferView[],
+  position: number,
 ): Promise<number> {
-  const { buffer, offset, length, position } = params
+  const length = bytesIn(buffers)
+  return goOn(length, undefined, (written) => {
+    const rest = written === 0 ? buffers : behind(buffers, written)
+    if (position >= 0) return ring.writev(fd, rest, { position: position + written })
+    return atOwnPosition(ring, fd, length - written, () => ring.writev(fd, rest))
+  })
+}
+
+/** Writes until `length` bytes are written, or no more can be. */
+async function goOn(
+  length: number,
+  signal: AbortSignal | undefined,
+  write: (written: number) => Promise<number>,
+): Promise<number> {
   for (let written = 0; ; ) {
     let bytes: number
     try {
-      bytes = await ring.write(fd, buffer, {
-        offset: offset + written,
-        length: length - written,
-        position: position < 0 ? -1 : position + written,
-        ...(signal && { signal }),
-      })
+      bytes = await write(written)
     } catch (error) {
       if (written === 0 || signal?.aborted === true) throw error
       return written
@@ -78,27 +113,8 @@ export async function writeAll(
   }
 }
 
-/** Writes several buffers one after another, as `writeAll`. */
-export async function writeVector(
-  ring: Uring,
-  fd: number,
-  buffers: readonly ArrayBufferView[],
-  position: number,
-): Promise<number> {
-  let rest = buffers
-  for (let written = 0; ; ) {
-    let bytes: number
-    try {
-      bytes = await ring.writev(fd, rest, { position: position < 0 ? -1 : position + written })
-    } catch (error) {
-      if (written === 0) throw error
-      return written
-    }
-    written += bytes
-    rest = behind(rest, bytes)
-    if (bytes === 0 || rest.length === 0) return written
-  }
-}
+export const bytesIn = (buffers: readonly ArrayBufferView[]): number =>
+  buffers.reduce((bytes, { byteLength }) => bytes + byteLength, 0)
 
 /** What of the buffers lies behind their first `bytes` bytes. */
 function behind(buffers: readonly ArrayBufferView[], bytes: number): ArrayBufferView[] {
