@@ -99,28 +99,26 @@ test('short transfers: a read tells what came, a write and whole files go on', a
     // Not direct: an asynchronous direct write that is short is EIO of FUSE itself.
     bad.set({ wshort: 1000 })
     const told: unknown[] = []
-    const handle = await one.open(bad.file, 'r+')
+    await using handle = await one.open(bad.file, 'r+')
     const content = Buffer.from(Array.from({ length: 10_000 }, (_, i) => i % 251))
     told.push((await handle.write(content, 0, content.length, 500)).bytesWritten)
     told.push((await handle.writev([content.subarray(0, 700), content.subarray(700)], 20_000)).bytesWritten)
     await handle.close()
     bad.set({ direct: 1, rshort: 3000 })
-    const again = await one.open(bad.file)
+    await using again = await one.open(bad.file)
     told.push((await again.read(Buffer.alloc(10_000), 0, 10_000, 500)).bytesRead)
     bad.set({ direct: 1 })
     const back = await again.read(Buffer.alloc(10_000), 0, 10_000, 500)
     told.push(back.bytesRead, back.buffer.equals(content))
     const second = await again.read(Buffer.alloc(10_000), 0, 10_000, 20_000)
     told.push(second.buffer.equals(content))
-    await again.close()
     log.push(told)
   }
   assert.deepEqual(log[1], log[0])
   bad.set({ direct: 1, rshort: 3000 })
-  const handle = await fs.open(bad.file)
+  await using handle = await fs.open(bad.file)
   // A short read is not the end of a file: Node takes it for one here.
   assert.equal((await handle.readFile()).length, 1 << 20)
-  await handle.close()
 })
 
 test('more than 2 and 4 GiB into a file, and files longer than readFile takes', async (t) => {

@@ -1,9 +1,10 @@
-// A file's own position, which a ring does not always move.
-// Flow: file-handle-*.ts → this → lseek(2).
+// Transfers at a file's own position, which a ring does not always move.
+// Flow: file-handle-ring.ts, file-handle-whole.ts → this → lseek(2).
 //
-// When a transfer at the file's own position is cut short by an error (a full disk, a bad sector), kernels (6.18) report what was moved
-// and leave the position where it was: the next write would overwrite what the last one wrote, and a stream would read the same bytes
-// again and again. So whoever asks for such a transfer notes the position before, and after a short one looks whether it has moved.
+// read(2) and write(2) hold a lock on the position and always move it. A ring has no such lock, and kernels (6.18) leave the position
+// where it was when a transfer ends asynchronously (direct I/O, FUSE) or is cut short by an error: the next write would overwrite what
+// the last one wrote, and a stream would read the same bytes again. So such transfers of one handle run one after another, and each
+// looks whether the position has moved.
 
 import type { Uring } from '../runtime/uring.ts'
 import { syscallNumber } from '../sys/syscalls.ts'
@@ -11,17 +12,43 @@ import { syscallNumber } from '../sys/syscalls.ts'
 const SEEK_SET = 0
 const SEEK_CUR = 1
 
-/** The file's own position, or -1: a pipe, a socket or a terminal has none. */
-export function positionOf(ring: Uring, fd: number): number {
-  const position = ring.engine.ring.driver.syscall(syscallNumber('lseek'), fd, 0, SEEK_CUR)
-  return position < 0 ? -1 : position
+const seek = (ring: Uring, fd: number, offset: number, whence: number): number =>
+  ring.engine.ring.driver.syscall(syscallNumber('lseek'), fd, offset, whence)
+
+/** One handle's file and its own position. */
+export class Cursor {
+  #seekable: boolean | undefined
+  /** Ends with the transfer that was begun last. */
+  #last: Promise<unknown> | null = null
+
+  /** Whether the file has positions, which pipes, sockets and terminals have not; asked once. */
+  isSeekable(ring: Uring, fd: number): boolean {
+    this.#seekable ??= seek(ring, fd, 0, SEEK_CUR) >= 0
+    return this.#seekable
+  }
+
+  /** Runs a transfer at the own position behind those before it; `begin` resolves to the bytes it moved. */
+  transfer(ring: Uring, fd: number, begin: () => Promise<number>): Promise<number> {
+    if (!this.isSeekable(ring, fd)) return begin()
+    const go = async (): Promise<number> => {
+      const before = seek(ring, fd, 0, SEEK_CUR)
+      const bytes = await begin()
+      if (bytes > 0 && seek(ring, fd, 0, SEEK_CUR) === before) seek(ring, fd, before + bytes, SEEK_SET)
+      return bytes
+    }
+    const promise = this.#last === null ? go() : this.#last.then(go, go)
+    this.#last = promise
+    const done = (): void => {
+      if (this.#last === promise) this.#last = null
+    }
+    promise.then(done, done)
+    return promise
+  }
 }
 
-/**
- * Moves the position behind what a short transfer moved, unless the kernel has done so.
- * @param before what `positionOf` said when the transfer began
- */
-export function moveOn(ring: Uring, fd: number, before: number, bytes: number): void {
-  if (before < 0 || bytes <= 0 || positionOf(ring, fd) !== before) return
-  ring.engine.ring.driver.syscall(syscallNumber('lseek'), fd, before + bytes, SEEK_SET)
+/** An open file for `file-handle-whole.ts`: the caller holds it until the work is done. */
+export interface OpenFile {
+  ring: Uring
+  fd: number
+  cursor: Cursor
 }

@@ -4,13 +4,13 @@
 
 import type { BigIntStats, Stats } from 'node:fs'
 import { prepRead } from '../op/prep-file.ts'
-import type { Finish, Held, Slot } from '../runtime/slots.ts'
+import type { Held, Slot } from '../runtime/slots.ts'
 import type { Uring } from '../runtime/uring.ts'
 import { IORING_OP_FTRUNCATE, IORING_OP_READ } from '../sys/abi.ts'
 import type { Inherited, Internals, NativeHandle } from './file-handle-internals.ts'
 import { dataOf, type Params, plainReadParams, plainVector, plainWriteParams } from './file-handle-params.ts'
-import { moveOn, positionOf } from './file-handle-position.ts'
-import { atOwnPosition, bytesIn, readRest, writeAll, writeAllOf, writeVector } from './file-handle-whole.ts'
+import { Cursor, type OpenFile } from './file-handle-position.ts'
+import { readRest, transfer, writeAll, writeAllOf, writeVector } from './file-handle-whole.ts'
 import { plainFileOptions, plainStatOptions } from './promises-arguments.ts'
 import { canDo, ringNow } from './promises-backend.ts'
 import { retold } from './promises-errors.ts'
@@ -49,8 +49,7 @@ export function ringHandleClass({
 
   class FileHandle extends Base {
     readonly #user: User
-    /** Whether the file has positions, which pipes and terminals have not; asked with the first transfer. */
-    #seekable: boolean | undefined
+    readonly #cursor = new Cursor()
 
     constructor(native: NativeHandle) {
       super(native)
@@ -94,9 +93,7 @@ export function ringHandleClass({
 
     /** Whether a transfer at `position` can be the ring's: it takes no notice of one that the file can't have. */
     #canBeAt(position: number, ring: Uring): boolean {
-      if (position < 0 || this.#seekable === true) return true
-      this.#seekable ??= positionOf(ring, this[kFd] as number) >= 0
-      return this.#seekable
+      return position < 0 || this.#cursor.isSeekable(ring, this[kFd] as number)
     }
 
     /** Begins a read; null when it has to be Node's. */
@@ -117,40 +114,31 @@ export function ringHandleClass({
         // Memory that may be taken away: Node's way has its own answer to that.
         return null
       }
+      if (position < 0) return this.#readInTurn(ring, { buffer, offset, length, position })
       const slot = engine.begin(IORING_OP_READ, undefined)
-      if (slot === null) return this.#readLater(ring, { buffer, offset, length, position })
+      if (slot === null) return this.#readInTurn(ring, { buffer, offset, length, position })
       prepRead(slot.sqe, fd, address + offset, length, position)
       slot.view = buffer
       slot.length = length
-      slot.finish = position < 0 ? this.#readThere(ring, fd) : readResult
+      slot.finish = readResult
       slot.resource = this.#user
       ;(this[kRefs] as number)++
       return engine.promise(slot)
     }
 
-    /** What becomes of a read at the file's own position: see file-handle-position.ts. */
-    #readThere(ring: Uring, fd: number): Finish {
-      const before = positionOf(ring, fd)
-      return (bytesRead, slot) => {
-        if (bytesRead < slot.length) moveOn(ring, fd, before, bytesRead)
-        return resultOf(bytesRead, slot.view)
-      }
-    }
-
-    /** All slots are taken: the file is held from now on all the same. */
-    #readLater(ring: Uring, { buffer, offset, length, position }: Params): Promise<unknown> {
-      return this.#use(async (fd) => {
-        const read = (): Promise<number> => ring.read(fd, buffer, { offset, length, position })
-        const bytesRead = position < 0 ? await atOwnPosition(ring, fd, length, read) : await read()
-        return resultOf(bytesRead, buffer)
+    /** A read at the file's own position, or one for which there is no slot now. */
+    #readInTurn(ring: Uring, { buffer, offset, length, position }: Params): Promise<unknown> {
+      return this.#use(ring, async (file) => {
+        const begin = (): Promise<number> => ring.read(file.fd, buffer, { offset, length, position })
+        return resultOf(await transfer(file, position, begin), buffer)
       })
     }
 
     /** Holds the file while `work` uses it. */
-    async #use<T>(work: (fd: number) => Promise<T>, syscall?: string): Promise<T> {
+    async #use<T>(ring: Uring, work: (file: OpenFile) => Promise<T>, syscall?: string): Promise<T> {
       ;(this[kRefs] as number)++
       try {
-        return await work(this[kFd] as number)
+        return await work({ ring, fd: this[kFd] as number, cursor: this.#cursor })
       } catch (error) {
         throw retold(error, syscall)
       } finally {
@@ -168,10 +156,10 @@ export function ringHandleClass({
       const vector = plainVector(buffers, position)
       if (ring === null || vector === null || !this.#canBeAt(vector.position, ring))
         return super.readv(buffers, position)
-      return this.#use(async (fd) => {
-        const read = (): Promise<number> => ring.readv(fd, vector.buffers, { position: vector.position })
-        const bytesRead =
-          vector.position < 0 ? await atOwnPosition(ring, fd, bytesIn(vector.buffers), read) : await read()
+      return this.#use(ring, async (file) => {
+        const begin = (): Promise<number> =>
+          ring.readv(file.fd, vector.buffers, { position: vector.position })
+        const bytesRead = await transfer(file, vector.position, begin)
         return { __proto__: null, bytesRead, buffers }
       })
     }
@@ -186,8 +174,8 @@ export function ringHandleClass({
       const params = plainWriteParams(buffer, offset, length, position)
       if (ring === null || params === null || !this.#canBeAt(params.position, ring))
         return super.write(buffer, offset, length, position)
-      return this.#use(async (fd) => {
-        const bytesWritten = await writeAll(ring, fd, params)
+      return this.#use(ring, async (file) => {
+        const bytesWritten = await writeAll(file, params)
         return { __proto__: null, bytesWritten, buffer }
       })
     }
@@ -197,8 +185,8 @@ export function ringHandleClass({
       const vector = plainVector(buffers, position)
       if (ring === null || vector === null || !this.#canBeAt(vector.position, ring))
         return super.writev(buffers, position)
-      return this.#use(async (fd) => {
-        const bytesWritten = await writeVector(ring, fd, vector.buffers, vector.position)
+      return this.#use(ring, async (file) => {
+        const bytesWritten = await writeVector(file, vector.buffers, vector.position)
         return { __proto__: null, bytesWritten, buffers }
       })
     }
@@ -208,8 +196,8 @@ export function ringHandleClass({
       const plain = plainFileOptions(options, 0)
       if (ring === null || plain === null) return super.readFile(options)
       const { encoding, signal } = plain
-      return this.#use(async (fd) => {
-        const content = await readRest(ring, fd, signal)
+      return this.#use(ring, async (file) => {
+        const content = await readRest(file, signal)
         if (content === null) return super.readFile(options)
         return encoding === null ? content : content.toString(encoding)
       })
@@ -229,32 +217,32 @@ export function ringHandleClass({
       if (ring === null || plain === null) return null
       const { encoding, signal } = plain
       const content = dataOf(data, encoding)
-      return content === null ? null : this.#use((fd) => writeAllOf(ring, fd, content, encoding, signal))
+      return content === null ? null : this.#use(ring, (file) => writeAllOf(file, content, encoding, signal))
     }
 
     override async stat(options?: unknown): Promise<Stats | BigIntStats> {
       const ring = this.#ring()
       const plain = plainStatOptions(options)
       if (ring === null || plain === null || !statsAreKnown) return super.stat(options) as Promise<Stats>
-      return this.#use((fd) => statThroughRing(ring, { fd }, plain.bigint), 'fstat')
+      return this.#use(ring, (file) => statThroughRing(ring, file, plain.bigint), 'fstat')
     }
 
     override async truncate(length: unknown = 0): Promise<unknown> {
       const ring = this.#ring()
       if (ring === null || !Number.isSafeInteger(length) || !canDo(ring, IORING_OP_FTRUNCATE))
         return super.truncate(length)
-      return this.#use((fd) => ring.ftruncate(fd, Math.max(0, length as number)))
+      return this.#use(ring, ({ fd }) => ring.ftruncate(fd, Math.max(0, length as number)))
     }
 
     override async sync(): Promise<unknown> {
       const ring = this.#ring()
-      return ring === null ? super.sync() : this.#use((fd) => ring.fsync(fd))
+      return ring === null ? super.sync() : this.#use(ring, ({ fd }) => ring.fsync(fd))
     }
 
     override async datasync(): Promise<unknown> {
       const ring = this.#ring()
       if (ring === null) return super.datasync()
-      return this.#use((fd) => ring.fsync(fd, { datasync: true }), 'fdatasync')
+      return this.#use(ring, ({ fd }) => ring.fsync(fd, { datasync: true }), 'fdatasync')
     }
   }
   return FileHandle
