@@ -88,7 +88,7 @@ test('without descriptors for a ring, calls fail as in Node or go its way, and t
     await Promise.all(handles.map((handle) => handle.close()))
     console.log(await fs.readFile('/dev/null', 'utf8') === '', defaultRing().stats().cqes > 10)
   `
-  const { stdout, stderr } = await runNode(script, { wrap: [limit as string, 'nofile=64'] })
+  const { stdout, stderr } = await runNode(script, { wrap: [limit as string, 'nofile=512'] })
   const full = "EMFILE: too many open files, open '/dev/null'"
   assert.equal(stdout, `io_uring ${full}\ntrue\n${full} true\ntrue true\n`, stderr)
 })

@@ -23,8 +23,8 @@ const ON_RING = [
   'stat',
   'symlink',
 ]
-const ON_RING_TOO = ['truncate', 'unlink', 'writeFile']
-const EXTRAS = ['backend']
+const ON_RING_TOO = ['cp', 'rm', 'truncate', 'unlink', 'writeFile']
+const EXTRAS = ['backend', 'readFiles', 'stats', 'walk', 'writeFiles']
 const HANDLE_ON_RING = ['appendFile', 'datasync', 'read', 'readFile', 'readv', 'stat', 'sync', 'truncate']
 const HANDLE_ON_RING_TOO = ['write', 'writeFile', 'writev']
 

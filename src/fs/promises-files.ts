@@ -1,5 +1,5 @@
 // readFile, writeFile and appendFile of node:fs/promises, on paths and on handles.
-// Flow: promises.ts → this → read-file.ts (small files in one trip), open and FileHandle for the rest.
+// Flow: promises.ts → this → read-file.ts, write-file.ts (bytes); open and FileHandle for data that comes in pieces.
 
 import type { PathLike } from 'node:fs'
 import node, { type FileHandle } from 'node:fs/promises'
@@ -12,6 +12,7 @@ import { ringNow } from './promises-backend.ts'
 import { retold } from './promises-errors.ts'
 import { open, withFile } from './promises-paths.ts'
 import { readFile as readWholeFile } from './read-file.ts'
+import { writeFile as writeWholeFile } from './write-file.ts'
 
 type ReadFileOptions = Parameters<typeof node.readFile>[1]
 type WriteFileOptions = Parameters<typeof node.writeFile>[2]
@@ -20,6 +21,8 @@ type Data = Parameters<typeof node.writeFile>[1]
 const READ = plainFlags('r')!
 const WRITE = plainFlags('w')!
 const APPEND = plainFlags('a')!
+/** What Node writes in one go, in bytes. */
+const ONE_GO = 512 * 1024
 
 export async function readFile(
   path: PathLike | FileHandle,
@@ -33,27 +36,28 @@ export async function readFile(
   const { encoding, flag, signal } = plain
   if (signal?.aborted === true) throw abortError(signal)
   try {
-    if (flag !== READ || signal !== undefined) {
-      const handle = await open(path as PathLike, flag)
-      return await withFile(handle, () => handle.readFile({ encoding, signal }))
-    }
-    const content = await readWholeFile(name, { ring })
+    const content = await readWholeFile(name, { ring, flag, signal })
     return encoding === null ? content : content.toString(encoding)
   } catch (error) {
     throw await likeNodes(error, name)
   }
 }
 
-let readErrorsNameFile: boolean | undefined
+let errorsNameFile: boolean | undefined
 
-/** The error of readFile as this version of Node has it: in newer ones that of `read` names the file too. A directory tells. */
-async function likeNodes(error: unknown, name: string | Uint8Array): Promise<unknown> {
-  if (!(error instanceof UringError) || error.syscall !== 'read') return retold(error)
-  if (readErrorsNameFile === undefined) {
+/**
+ * The error as this version of Node has it: since Node 26, which opens, transfers and closes in one go, errors of the transfer name the
+ * file too. A directory tells.
+ */
+async function likeNodes(error: unknown, name: string | Uint8Array, inOneGo = true): Promise<unknown> {
+  if (!(error instanceof UringError) || error.syscall === 'open') return retold(error)
+  if (errorsNameFile === undefined) {
     const sample: unknown = await node.readFile('/').catch((refused: unknown) => refused)
-    readErrorsNameFile = (sample as NodeJS.ErrnoException).path !== undefined
+    errorsNameFile = (sample as NodeJS.ErrnoException).path !== undefined
   }
-  return retold(errnoError(error.errno, 'read', readErrorsNameFile ? { path: pathText(name) } : {}))
+  return retold(
+    errnoError(error.errno, error.syscall, errorsNameFile && inOneGo ? { path: pathText(name) } : {}),
+  )
 }
 
 export async function writeFile(
@@ -81,13 +85,22 @@ async function writeWhole(
   options: WriteFileOptions,
   defaultFlag: number,
 ): Promise<boolean> {
+  const ring = ringNow()
+  const name = plainPath(path)
   const plain = plainFileOptions(options, defaultFlag)
-  if (ringNow() === null || plainPath(path) === null || plain === null) return false
+  if (ring === null || name === null || plain === null) return false
   const { encoding, flag, mode, signal, flush } = plain
-  // Text is taken as it is now; pieces are asked for when the file is open.
   const content = dataOf(data, encoding)
   if (content === null) return false
   if (signal?.aborted === true) throw abortError(signal)
+  if (content instanceof Uint8Array) {
+    try {
+      await writeWholeFile(name, content, { ring, flag, mode, flush, signal })
+    } catch (error) {
+      throw await likeNodes(error, name, !flush && content.byteLength <= ONE_GO)
+    }
+    return true
+  }
   await withFile(await open(path as PathLike, flag, mode), async (handle) => {
     await handle.writeFile(content as Data, { encoding, signal })
     if (flush) await handle.sync()

@@ -1,37 +1,43 @@
 // The door `ringcore/fs`: node:fs/promises, on the ring where there is one.
-// Flow: programs → this → promises-paths.ts, promises-files.ts, file-handle.ts; node:fs/promises for all that has no opcode.
+// Flow: programs → this → promises-paths.ts, promises-files.ts, promises-trees.ts, file-handle.ts; node:fs/promises for all that has no opcode.
 // docs/fs.md says which function goes which way, and why.
 
 import node from 'node:fs/promises'
 import { type Backend, backend } from './promises-backend.ts'
-import {
-  appendFile as appendFileOnRing,
-  readFile as readFileOnRing,
-  writeFile as writeFileOnRing,
-} from './promises-files.ts'
+import * as files from './promises-files.ts'
 import * as paths from './promises-paths.ts'
-
-type NodeFs = typeof node
+import * as trees from './promises-trees.ts'
+import { readFiles } from './read-files.ts'
+import { stats } from './stats.ts'
+import { walk } from './walk.ts'
+import { writeFiles } from './write-files.ts'
 
 /** What only this module has. */
 export interface Extras {
   /** Which way the functions go that have an opcode: 'node' where no ring can be made. */
   readonly backend: Backend
+  /** Batches: see docs/batch.md. They need a ring. */
+  readFiles: typeof readFiles
+  stats: typeof stats
+  walk: typeof walk
+  writeFiles: typeof writeFiles
 }
 
 const { withFile: _, ...onPaths } = paths
-const onRing = {
-  ...onPaths,
-  appendFile: appendFileOnRing,
-  readFile: readFileOnRing,
-  writeFile: writeFileOnRing,
-}
+const onRing: Record<string, object> = { ...onPaths, ...files, ...trees }
+// However the modules are joined, each function has the name that Node gives it.
+for (const [name, value] of Object.entries(onRing)) Object.defineProperty(value, 'name', { value: name })
 
-/** All of this Node's functions, in its order, with ours in their place. */
-const fs = { ...node, ...(backend === 'io_uring' ? onRing : {}), backend } as unknown as NodeFs & Extras
+const extras: Extras = { backend, readFiles, stats, walk, writeFiles }
+/** All of this Node's functions, with ours in their place. */
+const fs = {
+  ...node,
+  ...(backend === 'io_uring' ? onRing : {}),
+  ...extras,
+} as unknown as typeof node & Extras
 
 export default fs
-export { type Backend, backend }
+export { type Backend, backend, readFiles, stats, walk, writeFiles }
 export const {
   access,
   appendFile,
