@@ -21,8 +21,6 @@ type Data = Parameters<typeof node.writeFile>[1]
 const READ = plainFlags('r')!
 const WRITE = plainFlags('w')!
 const APPEND = plainFlags('a')!
-/** What Node writes in one go, in bytes. */
-const ONE_GO = 512 * 1024
 
 export async function readFile(
   path: PathLike | FileHandle,
@@ -43,21 +41,20 @@ export async function readFile(
   }
 }
 
-let errorsNameFile: boolean | undefined
+let readErrorsNameFile: boolean | undefined
 
 /**
- * The error as this version of Node has it: since Node 26, which opens, transfers and closes in one go, errors of the transfer name the
- * file too. A directory tells.
+ * The error as this version of Node has it: since Node 26, which opens, reads and closes in one go, that of `read` names the file too.
+ * A directory tells. Those of writes and syncs never do.
  */
-async function likeNodes(error: unknown, name: string | Uint8Array, inOneGo = true): Promise<unknown> {
+async function likeNodes(error: unknown, name: string | Uint8Array): Promise<unknown> {
   if (!(error instanceof UringError) || error.syscall === 'open') return retold(error)
-  if (errorsNameFile === undefined) {
+  if (error.syscall === 'read' && readErrorsNameFile === undefined) {
     const sample: unknown = await node.readFile('/').catch((refused: unknown) => refused)
-    errorsNameFile = (sample as NodeJS.ErrnoException).path !== undefined
+    readErrorsNameFile = (sample as NodeJS.ErrnoException).path !== undefined
   }
-  return retold(
-    errnoError(error.errno, error.syscall, errorsNameFile && inOneGo ? { path: pathText(name) } : {}),
-  )
+  const named = error.syscall === 'read' && readErrorsNameFile
+  return retold(errnoError(error.errno, error.syscall, named ? { path: pathText(name) } : {}))
 }
 
 export async function writeFile(
@@ -97,7 +94,7 @@ async function writeWhole(
     try {
       await writeWholeFile(name, content, { ring, flag, mode, flush, signal })
     } catch (error) {
-      throw await likeNodes(error, name, !flush && content.byteLength <= ONE_GO)
+      throw await likeNodes(error, name)
     }
     return true
   }
