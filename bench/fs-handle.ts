@@ -202,7 +202,7 @@ export const fsHandle: Bench = {
         yield pairCase(context, 'open and close', inFlight, {
           ours: async () => (await fs.open(path)).close(),
           theirs: async () => (await node.open(path)).close(),
-          sync: () => closeSync(openSync(path)),
+          sync: () => closeSync(openSync(path, 'r')),
         })
       }
     } finally {
