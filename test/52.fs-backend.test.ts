@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import test from 'node:test'
 import fs, { backend } from 'ringcore/fs'
+import { AS_INSTALLED } from './example-programs.js'
 import { onlyNodes, oracle, type RunOptions, requires, runNode, tempDir } from './helpers.js'
 import { compileTool } from './tools.js'
 
@@ -91,4 +92,23 @@ test('without descriptors for a ring, calls fail as in Node or go its way, and t
   const { stdout, stderr } = await runNode(script, { wrap: [limit as string, 'nofile=512'] })
   const full = "EMFILE: too many open files, open '/dev/null'"
   assert.equal(stdout, `io_uring ${full}\ntrue\n${full} true\ntrue true\n`, stderr)
+})
+
+test('the joined files keep the names that Node gives to functions and classes, and share the ring', async (t) => {
+  oracle(t)
+  const script = `
+    import fs from 'ringcore/fs'
+    import node from 'node:fs/promises'
+    import { defaultRing } from 'ringcore'
+    const names = Object.keys(node).filter((name) => typeof node[name] === 'function')
+    console.log(names.filter((name) => fs[name].name !== node[name].name || fs[name].length !== node[name].length))
+    const handle = await fs.open('/dev/null')
+    const theirs = await node.open('/dev/null')
+    const shape = (one) => [one.constructor, one.read, one.write, one.stat].map(({ name }) => name).join()
+    console.log(shape(handle) === shape(theirs), defaultRing().stats().cqes > 0)
+    await handle.close()
+    await theirs.close()
+  `
+  const { stdout, stderr } = await runNode(script, { env: AS_INSTALLED })
+  assert.equal(stdout, '[]\ntrue true\n', stderr)
 })

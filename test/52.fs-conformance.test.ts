@@ -7,6 +7,7 @@ import node, { type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'node:test'
 import fs, * as names from 'ringcore/fs'
+import { findInternals } from '#src/fs/file-handle-internals.js'
 import { begin } from './fs-both.js'
 import { onlyNodes, oracle, root, runNode, tempDir } from './helpers.js'
 
@@ -79,6 +80,23 @@ test('a FileHandle is one of Node, with every method it has', async (t) => {
     [...HANDLE_ON_RING, ...HANDLE_ON_RING_TOO].sort(),
     'what goes down the ring',
   )
+})
+
+test('a handle that is kept differently is not touched', async (t) => {
+  oracle(t)
+  const handle = await node.open('/dev/null')
+  t.after(() => handle.close())
+  assert.notEqual(findInternals(handle), null)
+  assert.equal(findInternals({}), null)
+  const [kRefs] = Object.getOwnPropertySymbols(handle).filter(({ description }) => description === 'kRefs')
+  assert.equal(findInternals(Object.create(handle)), null)
+  const copy = Object.defineProperties(
+    Object.create(Object.getPrototypeOf(handle)),
+    Object.getOwnPropertyDescriptors(handle),
+  )
+  assert.notEqual(findInternals(copy), null)
+  copy[kRefs!] = 'counted differently'
+  assert.equal(findInternals(copy), null)
 })
 
 test('Stats and Dirents are of Node, field by field', async (t) => {

@@ -71,7 +71,7 @@ test('a full disk: what fits is written and told, then ENOSPC', async (t) => {
 
 test('a device that fails: EIO of reads, writes and syncs', async (t) => {
   begin(t)
-  const bad = await mountBadFs(t, 1 << 20, { direct: 1 })
+  const bad = await mountBadFs(t, 100_000, { direct: 1 })
   if (!requires(t, { tool: bad }) || 'skip' in bad) return
   const log: unknown[][] = []
   for (const one of [node, fs]) {

@@ -77,6 +77,28 @@ test('close waits for what is in flight, tells it at once, and refuses nothing m
   })
 })
 
+test('a request for nothing looks at the file all the same', async (t) => {
+  begin(t)
+  await same(t, async (one, dir) => {
+    const path = join(dir, 'file')
+    writeFileSync(path, 'x')
+    const [file, directory] = [await one.open(path), await one.open(dir)]
+    const nothing = (): Uint8Array[] => [new Uint8Array(0), Buffer.alloc(0)]
+    const told = [
+      await came(directory.readv(nothing())),
+      await came(file.readv(nothing())),
+      await came(file.readv([])),
+      await came(file.writev(nothing())),
+      await came(file.write('')),
+      await came(file.write(Buffer.from('ab'), 0, 0)),
+      await came(directory.read(Buffer.alloc(9), 0, 0)),
+      await came(directory.read(Buffer.alloc(0))),
+    ]
+    await Promise.all([file.close(), directory.close()])
+    return told
+  })
+})
+
 test('await using closes', async (t) => {
   begin(t)
   const path = join(tempDir(t), 'file')

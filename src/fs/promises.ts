@@ -37,6 +37,8 @@ const fs = {
 } as unknown as typeof node & Extras
 
 export default fs
+// For programs that take types from here: FileHandle, FileReadResult …
+export type * from 'node:fs/promises'
 export { type Backend, backend, readFiles, stats, walk, writeFiles }
 export const {
   access,
