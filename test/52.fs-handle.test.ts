@@ -179,6 +179,27 @@ test('a handle outlives the ring it was opened with', async (t) => {
   assert.equal(other.fd, -1)
 })
 
+test('the ring is closed while files are opened and closed: nothing is left open', async (t) => {
+  begin(t)
+  const path = join(tempDir(t), 'file')
+  writeFileSync(path, 'x')
+  for (let round = 0; round < 20; round++) {
+    const handles = await Promise.all(Array.from({ length: 20 }, () => fs.open(path)))
+    const fds = handles.map(({ fd }) => fd)
+    const works = [...handles.map((handle) => handle.close()), fs.open(path).then((handle) => handle.close())]
+    if (round % 2 === 1) await new Promise((resolve) => setImmediate(resolve))
+    const closing = defaultRing().close()
+    for (const end of await Promise.allSettled(works))
+      if (end.status === 'rejected')
+        assert.equal((end.reason as NodeJS.ErrnoException).code, 'ERR_RING_CLOSED')
+    await closing
+    assert.deepEqual(
+      fds.filter((fd) => isOpen(fd, path)),
+      [],
+    )
+  }
+})
+
 test('memory that can be taken away is read by Node', async (t) => {
   begin(t)
   if (!onlyNodes(t, '22.0')) return

@@ -9,6 +9,7 @@ import node, { type FileHandle } from 'node:fs/promises'
 import { findInternals, type Internals } from './file-handle-internals.ts'
 import { ringHandleClass } from './file-handle-ring.ts'
 import { ringNow } from './promises-backend.ts'
+import { retold } from './promises-errors.ts'
 
 export interface Handles {
   /** Makes the handle that owns a descriptor. */
@@ -56,7 +57,7 @@ function makeHandles(internals: Internals): Handles {
   return {
     own: (fd) => {
       const native = new Native(fd)
-      native.close = closeThroughRing
+      Object.defineProperty(native, 'close', CLOSE)
       return new Class(native) as unknown as FileHandle
     },
     has: (value): value is FileHandle => value instanceof Class,
@@ -64,11 +65,19 @@ function makeHandles(internals: Internals): Handles {
 }
 
 /** What Node's class calls when the last user is gone. */
-function closeThroughRing(this: InstanceType<Internals['Native']>): Promise<void> {
+async function closeThroughRing(this: InstanceType<Internals['Native']>): Promise<void> {
   const { fd } = this
   const ring = ringNow()
   const nativeClose = Object.getPrototypeOf(this).close as (this: unknown) => Promise<void>
   if (ring === null || fd < 0) return nativeClose.call(this)
   this.releaseFD()
-  return ring.closeFile(fd)
+  try {
+    await ring.closeFile(fd)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_RING_CLOSED') throw retold(error)
+    // The program closed the ring meanwhile: the request was taken back, and the file is still ours to close.
+    ring.engine.closeLate(fd)
+  }
 }
+
+const CLOSE: PropertyDescriptor = { value: closeThroughRing, configurable: true, writable: true }
