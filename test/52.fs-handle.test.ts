@@ -86,6 +86,8 @@ test('a request for nothing looks at the file all the same', async (t) => {
     const nothing = (): Uint8Array[] => [new Uint8Array(0), Buffer.alloc(0)]
     const told = [
       await came(directory.readv(nothing())),
+      await came(directory.readv([new Uint8Array(0)])),
+      await came(directory.readv([new Uint8Array(0)], 5)),
       await came(file.readv(nothing())),
       await came(file.readv([])),
       await came(file.writev(nothing())),
@@ -198,6 +200,27 @@ test('the ring is closed while files are opened and closed: nothing is left open
       [],
     )
   }
+})
+
+test('the ring is closed while closes wait for room: the files are closed all the same', async (t) => {
+  begin(t)
+  const dir = tempDir(t)
+  const path = join(dir, 'file')
+  writeFileSync(path, 'x')
+  const fifo = await fs.open(makeFifo(join(dir, 'fifo')), 'r+')
+  const handles = await Promise.all(Array.from({ length: 20 }, () => fs.open(path)))
+  const fds = handles.map(({ fd }) => fd)
+  const ring = defaultRing()
+  const room = ring.engine.slots.available
+  const reads = Array.from({ length: room }, () => fifo.read(Buffer.alloc(1)))
+  const ends = Promise.allSettled(reads)
+  const closes = handles.map((handle) => handle.close())
+  assert.equal(ring.stats().queued, closes.length)
+  await ring.close()
+  for (const end of await ends) assert.equal((end as PromiseRejectedResult).reason.code, 'ERR_RING_CLOSED')
+  await Promise.all(closes)
+  assert.ok(fds.every((fd) => !isOpen(fd, path)))
+  await fifo.close()
 })
 
 test('memory that can be taken away is read by Node', async (t) => {
