@@ -16,7 +16,12 @@ import { caseText, exitCode, headerText, type Machine, machine, verdicts } from 
 const BENCHES: Record<string, () => Promise<Bench>> = {
   nop: async () => (await import('./nop.ts')).nop,
   read4k: async () => (await import('./read4k.ts')).read4k,
+  'fs-handle': async () => (await import('./fs-handle.ts')).fsHandle,
+  'fs-path': async () => (await import('./fs-path.ts')).fsPath,
   readfile: async () => (await import('./readfile.ts')).readfile,
+  readfiles: async () => (await import('./readfiles.ts')).readfiles,
+  writefile: async () => (await import('./writefile.ts')).writefile,
+  tree: async () => (await import('./tree.ts')).tree,
   'http-hello': async () => (await import('./http-hello.ts')).httpHello,
   idle: async () => (await import('./idle.ts')).idle,
   'cat-100MB': async () => (await import('./cat.ts')).cat,
