@@ -302,6 +302,11 @@ export class Ring extends Completion {
     this.#core.sq.unclaim(tail)
   }
 
+  /** Whether an SQE, with `control[CTL.SQ_TAIL]` as it was right after its claim, may still be changed: it is not published yet. */
+  isUnpublished(sqe: Sqe, tail: number): boolean {
+    return this.#sq.isUnpublished(sqe, tail)
+  }
+
   /** SQEs claimed that the kernel did not take yet. @man io_uring_sq_ready(3) */
   sqReady(): number {
     this.#core.assertOpen()

@@ -97,8 +97,9 @@ export class Engine {
   /**
    * Claims a slot and an SQE whose user_data names it, or returns null: then the caller goes to `later`.
    * Validate before: what is claimed is submitted.
+   * @param standing it may wait for ever and needs no scratch block: it is not one of the `inFlight` operations
    */
-  begin(opcode: number, options: OperationOptions | undefined): Slot | null {
+  begin(opcode: number, options: OperationOptions | undefined, standing = false): Slot | null {
     if (this.#state !== 'open') throw ringClosedError()
     if (options !== undefined && checkOptions(options)) this.cancels.beforeDrain(this.control)
     if (this.#backlog.length !== 0 && !this.#backlog.resuming && this.linking === 0) return null
@@ -106,7 +107,7 @@ export class Engine {
     if (timed && this.ring.sqEntries < 2) {
       throw stateError('Cannot use a timeout: it takes two entries, and the ring has one')
     }
-    const slot = this.slots.take()
+    const slot = standing ? this.slots.takeStanding() : this.slots.take()
     if (slot === null) return null
     // With a timeout, the entry behind must be free too.
     const sqe = timed && !this.#room(2) ? null : this.#entry()
