@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The command line: `ringcore probe`, `ringcore doctor`.
-// Flow: a shell → this → probe-command.ts, doctor.ts.
+// The command line: `ringcore probe`, `ringcore doctor`, `ringcore serve`.
+// Flow: a shell → this → probe-command.ts, doctor.ts, serve.ts (loaded when it is wanted).
 
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -15,6 +15,7 @@ Usage: ringcore <command> [options]
 Commands:
   probe     every opcode, register operation, flag and feature: since which kernel, and whether this one has it
   doctor    why a ring can or can't be made here, step by step, and what to do about it
+  serve     the files of a directory over HTTP; \`ringcore serve --help\` says more
 
 Options:
   --json        for tools
@@ -48,6 +49,7 @@ function readArguments(argv: string[]) {
 
 /** @returns the exit code */
 async function main(argv: string[]): Promise<number> {
+  if (argv[0] === 'serve') return (await import('./serve.ts')).runServe(argv.slice(1))
   let parsed: ReturnType<typeof readArguments>
   try {
     parsed = readArguments(argv)

@@ -13,8 +13,6 @@ export interface Answer {
   body: Uint8Array | BodySource | null
   /** Bytes of the body, for the log. */
   length: number
-  /** The whole answer for this second, for a connection that goes on: then nothing else is looked at. */
-  ready?: Buffer | undefined
 }
 
 /** A body that does not lie in memory. */
@@ -28,19 +26,14 @@ export interface BodySource {
 let second = 0
 let line = ''
 
-/** The Date field of this second, with its CRLF: 37 characters. */
-export function dateField(now: number = Date.now()): string {
+/** The Date field of this second, with its CRLF. */
+function dateField(now: number = Date.now()): string {
   const current = Math.floor(now / 1000)
   if (current !== second) {
     second = current
     line = `Date: ${new Date(now).toUTCString()}\r\n`
   }
   return line
-}
-
-/** The second that `dateField` last told. */
-export function dateSecond(): number {
-  return second
 }
 
 const LINES = new Map(

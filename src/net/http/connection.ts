@@ -230,31 +230,26 @@ export class Connection {
     }
     this.#owner.answered(this, request, answer)
     try {
-      let room: boolean
-      if (answer.ready !== undefined && !this.#last && request?.minor === 1) {
-        room = this.stream.send(answer.ready)
-      } else {
-        const connection = this.#last
-          ? 'Connection: close\r\n'
-          : request?.minor === 0
-            ? 'Connection: keep-alive\r\n'
-            : ''
-        const head = headText(answer.status, answer.fields, connection)
-        if (source !== null && request?.method !== 'HEAD') {
-          this.#pump(head, source)
-          return
-        }
-        source?.close()
-        const bytes = Buffer.from(head, 'latin1')
-        const plain =
-          source !== null || body === null || request?.method === 'HEAD' ? null : (body as Uint8Array)
-        room = this.stream.send(plain === null ? bytes : Buffer.concat([bytes, plain]))
+      const head = headText(answer.status, answer.fields, this.#connectionField(request))
+      if (source !== null && request?.method !== 'HEAD') {
+        this.#pump(head, source)
+        return
       }
+      source?.close()
+      // Both go down as one send.
+      let room = this.stream.send(Buffer.from(head, 'latin1'))
+      if (source === null && body !== null && request?.method !== 'HEAD')
+        room = this.stream.send(body as Uint8Array)
       if (room) this.#sent()
       else this.stream.drained().then(() => this.#sent(), this.#gone)
     } catch (error) {
       this.#gone(error)
     }
+  }
+
+  #connectionField(request: Request | null): string {
+    if (this.#last) return 'Connection: close\r\n'
+    return request?.minor === 0 ? 'Connection: keep-alive\r\n' : ''
   }
 
   async #pump(head: string, body: BodySource): Promise<void> {

@@ -23,10 +23,6 @@ export interface HttpServerOptions extends BindOptions {
 /** Room for all who come while the thread is busy; the kernel's net.core.somaxconn limits it. */
 const BACKLOG = 4096
 const CHECK_MS = 1000
-/** No descriptor or memory is left for one more connection: some must end first. */
-const EXHAUSTED = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'])
-const EXHAUSTED_PAUSE_MS = 50
-
 export class HttpServer implements Owner {
   readonly timeouts: Timeouts
   readonly handler: Handler
@@ -34,11 +30,10 @@ export class HttpServer implements Owner {
   readonly #options: HttpServerOptions
   readonly #connections = new Set<Connection>()
   readonly #most: number
-  readonly #accepting: Promise<void>
   #ticks: NodeJS.Timeout | undefined
   #stopping = false
-  /** Wakes the accepting loop when there is room again. */
-  #room: (() => void) | null = null
+  /** Ends the accepting; null while there is no room for more. */
+  #stop: (() => void) | null = null
   #empty: (() => void) | null = null
 
   /** @throws EADDRINUSE · EACCES · EADDRNOTAVAIL */
@@ -47,8 +42,8 @@ export class HttpServer implements Owner {
     this.handler = options.handler
     this.timeouts = { head: 10_000, idle: 15_000, send: 30_000, ...options.timeouts }
     this.#most = options.connections ?? 10_000
-    this.#listener = TcpListener.bind({ backlog: BACKLOG, ...options })
-    this.#accepting = this.#accept()
+    this.#listener = TcpListener.bind({ backlog: BACKLOG, noDelay: true, ...options })
+    this.#accept()
   }
 
   get port(): number {
@@ -60,37 +55,21 @@ export class HttpServer implements Owner {
     return this.#connections.size
   }
 
-  async #accept(): Promise<void> {
-    while (!this.#stopping) {
-      if (this.#connections.size >= this.#most) {
-        await new Promise<void>((resolve) => {
-          this.#room = resolve
-        })
-        continue
-      }
-      try {
-        this.#begin(await this.#listener.accept())
-      } catch (error) {
-        if (this.#stopping) return
-        if (!EXHAUSTED.has((error as NodeJS.ErrnoException).code ?? '')) this.failed(error)
-        await new Promise((resolve) => setTimeout(resolve, EXHAUSTED_PAUSE_MS))
-      }
-    }
+  #accept(): void {
+    this.#stop = this.#listener.serve(
+      (stream) => this.#begin(stream),
+      (error) => {
+        if (error !== null) this.failed(error)
+      },
+    )
   }
 
   #begin(stream: TcpStream): void {
-    if (this.#stopping) {
-      stream.close().catch(() => {})
-      return
-    }
-    try {
-      // Two parts of an answer that need two sends shall not wait for an acknowledgement.
-      stream.setNoDelay()
-    } catch {
-      // The peer has gone already: receiving will say so.
-    }
     this.#connections.add(new Connection(stream, this))
     this.#ticks ??= setInterval(() => this.#check(), CHECK_MS).unref()
+    if (this.#connections.size < this.#most || this.#stop === null) return
+    this.#stop()
+    this.#stop = null
   }
 
   #check(): void {
@@ -108,8 +87,7 @@ export class HttpServer implements Owner {
 
   closed(connection: Connection): void {
     this.#connections.delete(connection)
-    this.#room?.()
-    this.#room = null
+    if (this.#stop === null && !this.#stopping) this.#accept()
     if (this.#connections.size > 0) return
     clearInterval(this.#ticks)
     this.#ticks = undefined
@@ -122,7 +100,7 @@ export class HttpServer implements Owner {
    */
   async close(graceMs = 10_000): Promise<void> {
     this.#stopping = true
-    this.#room?.()
+    this.#stop?.()
     const closed = this.#listener.close()
     for (const connection of this.#connections) connection.shutdown()
     const late = setTimeout(() => this.destroy(), graceMs)
@@ -133,7 +111,6 @@ export class HttpServer implements Owner {
     }
     clearTimeout(late)
     await closed
-    await this.#accepting
   }
 
   /** Cuts off every connection. */
