@@ -9,7 +9,7 @@ import { SERVE_HELP, type ServeOptions, serveOptions } from './serve-options.ts'
 import { type Running, startServing } from './serve-run.ts'
 
 /** Why serving could not begin, as a sentence. */
-function sentence({ directory, host, port }: ServeOptions, error: NodeJS.ErrnoException): string {
+export function sentence({ directory, host, port }: ServeOptions, error: NodeJS.ErrnoException): string {
   const where = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
   const known: Record<string, string> = {
     EADDRINUSE: `Cannot listen on ${where}: the port is in use. Choose another with --port; 0 takes any that is free`,

@@ -101,7 +101,8 @@ export class HttpServer implements Owner {
   async close(graceMs = 10_000): Promise<void> {
     this.#stopping = true
     this.#stop?.()
-    const closed = this.#listener.close()
+    // First of all, so that whoever is sent away does not come back here.
+    await this.#listener.close()
     for (const connection of this.#connections) connection.shutdown()
     const late = setTimeout(() => this.destroy(), graceMs)
     if (this.#connections.size > 0) {
@@ -110,7 +111,6 @@ export class HttpServer implements Owner {
       })
     }
     clearTimeout(late)
-    await closed
   }
 
   /** Cuts off every connection. */
