@@ -21,6 +21,7 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   'http-hello': async () => (await import('./http-hello.ts')).httpHello,
   'net-echo': async () => (await import('./net-echo.ts')).netEcho,
   'net-static': async () => (await import('./net-static.ts')).netStatic,
+  idle: async () => (await import('./idle.ts')).idle,
   'cat-100MB': async () => (await import('./cat.ts')).cat,
   jobs: async () => (await import('./jobs.ts')).jobs,
   libuv: async () => (await import('./libuv.ts')).libuv,

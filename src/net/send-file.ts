@@ -7,7 +7,7 @@
 import { fstatSync } from 'node:fs'
 import { checkTarget, type FileTarget } from '../runtime/operations.ts'
 import type { Uring } from '../runtime/uring.ts'
-import { abortError, argumentTypeError, invalidArgument } from '../sys/error.ts'
+import { argumentTypeError, invalidArgument } from '../sys/error.ts'
 import { checkInteger } from '../sys/validate.ts'
 import type { Abortable } from './abort.ts'
 import type { Reservation, Sender } from './sender.ts'
@@ -47,27 +47,18 @@ class FileTurn implements Reservation {
   readonly #ring: Uring
   readonly #sender: Sender
   readonly #file: FileTarget
-  readonly #signal: AbortSignal | undefined
   #position: number
   #missing: number
   #sent = 0
   #failure: Error | null = null
-  #wake: (() => void) | null = null
   #resolve!: (bytes: number) => void
   #reject!: (error: Error) => void
   readonly promise: Promise<number>
 
-  constructor(
-    ring: Uring,
-    sender: Sender,
-    file: FileTarget,
-    range: { offset: number; length: number },
-    signal: AbortSignal | undefined,
-  ) {
+  constructor(ring: Uring, sender: Sender, file: FileTarget, range: { offset: number; length: number }) {
     this.#ring = ring
     this.#sender = sender
     this.#file = file
-    this.#signal = signal
     this.#position = range.offset
     this.#missing = range.length
     this.promise = new Promise((resolve, reject) => {
@@ -83,19 +74,17 @@ class FileTurn implements Reservation {
         this.#resolve(this.#sent)
       },
       (error: Error) => {
-        if (this.#failure === null) this.#sender.release(this.#missing)
+        if (this.#failure !== null) return
+        this.#sender.release(this.#missing)
         this.#reject(Object.assign(error, { bytesSent: this.#sent }))
       },
     )
   }
 
-  /** The stream has failed: whoever waits for a block to be sent is told. */
+  /** The stream has failed. A block that the kernel still reads is given back when it has let go: see `Sender.fill`. */
   fail(error: Error): void {
-    const isWaiting = this.#wake !== null
     this.#failure = error
-    this.#wake?.()
-    // A turn that never came has nobody else to say so.
-    if (!isWaiting) this.#reject(Object.assign(error, { bytesSent: this.#sent }))
+    this.#reject(error)
   }
 
   async #pump(): Promise<void> {
@@ -108,7 +97,6 @@ class FileTurn implements Reservation {
         const bytes: number = await reading
         reading = null
         if (this.#failure !== null) throw this.#failure
-        if (this.#signal?.aborted === true) throw abortError(this.#signal)
         if (bytes === 0) return
         this.#missing -= bytes
         this.#position += bytes
@@ -131,15 +119,11 @@ class FileTurn implements Reservation {
 
   #read(block: Buffer): Promise<number> {
     const length = Math.min(this.#missing, block.length)
-    return this.#ring.readFixed(this.#file, block, { position: this.#position, length, signal: this.#signal })
+    return this.#ring.readFixed(this.#file, block, { position: this.#position, length })
   }
 
   async #send(bytes: Buffer): Promise<void> {
-    await new Promise<void>((resolve) => {
-      this.#wake = resolve
-      this.#sender.fill(bytes, resolve)
-    })
-    this.#wake = null
+    await new Promise<void>((resolve) => this.#sender.fill(bytes, resolve))
     if (this.#failure !== null) throw this.#failure
     this.#sent += bytes.length
   }
@@ -153,11 +137,11 @@ export function sendFile(
   options: SendFileOptions,
 ): Promise<number> {
   const file = targetOf(source)
-  const { offset = 0, length = restOf(file, offset), signal } = options
+  const { offset = 0, length = restOf(file, offset) } = options
   checkInteger('options.offset', offset, 0)
   checkInteger('options.length', length, 0)
   if (length === 0) return Promise.resolve(0)
-  const turn = new FileTurn(ring, sender, file, { offset, length }, signal)
+  const turn = new FileTurn(ring, sender, file, { offset, length })
   sender.reserve(length, turn)
   return turn.promise
 }

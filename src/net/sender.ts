@@ -52,6 +52,8 @@ export class Sender implements Sink {
   readonly #send: Outgoing
   /** A send is being filled, is in flight, or waits for a slot; or the place is reserved. */
   #busy = false
+  /** The kernel has a send: nobody may have the memory of it back. */
+  #inFlight = false
   readonly #queue: (Waiting | Reservation)[] = []
   #reserved: Reservation | null = null
   /** Tells the one who fills the reserved place that a block of it is sent. */
@@ -141,6 +143,7 @@ export class Sender implements Sink {
     try {
       const zeroCopy = bytes.byteLength < this.zeroCopyFrom ? null : this.#zeroCopy()
       if (this.#send.begin(bytes, stable, zeroCopy)) {
+        this.#inFlight = true
         if (zeroCopy !== null) this.#unconfirmed = [...(this.#unconfirmed ?? []), zeroCopy]
         return true
       }
@@ -208,7 +211,8 @@ export class Sender implements Sink {
   /** The CQE of the send in flight: the final one, or of a zero-copy send the first. */
   onCqe(res: number): void {
     const send = this.#send
-    if (res < 0) {
+    this.#inFlight = false
+    if (res < 0 || this.#error !== null) {
       this.#refused(res)
       return
     }
@@ -244,6 +248,10 @@ export class Sender implements Sink {
   }
 
   #refused(res: number): void {
+    if (this.#error !== null) {
+      this.#tryEnd()
+      return
+    }
     // Not every socket can do without copying: then it copies.
     if (res === -EOPNOTSUPP && this.zeroCopyFrom !== Number.POSITIVE_INFINITY) {
       this.zeroCopyFrom = Number.POSITIVE_INFINITY
@@ -259,7 +267,11 @@ export class Sender implements Sink {
     const sends = this.#unconfirmed!
     while (sends.length > 0 && sends[0]!.free) sends.shift()
     if (sends.length === 0) this.#unconfirmed = null
-    if (this.#error === null) this.#settle()
+    if (this.#error !== null) {
+      this.#tryEnd()
+      return
+    }
+    this.#settle()
     if (!this.#busy) this.#idle()
   }
 
@@ -275,16 +287,25 @@ export class Sender implements Sink {
     else if (count > 0) this.#writes.splice(0, count)
   }
 
+  /** Nothing can be sent any more. What the kernel has is waited for. */
   #fail(error: Error): void {
     if (this.#error !== null) return
     this.#error = error
+    this.#reserved?.fail(error)
+    this.#reserved = null
+    for (const waiting of this.#queue.splice(0)) if (!('bytes' in waiting)) waiting.fail(error)
+    this.#tryEnd()
+  }
+
+  /** Tells the writes of the failure, once the kernel reads the memory of none of them. */
+  #tryEnd(): void {
+    if (this.#inFlight || this.#unconfirmed !== null) return
     this.#busy = false
     this.#send.clear()
-    const reserved = this.#reserved
-    this.#reserved = null
-    reserved?.fail(error)
-    for (const waiting of this.#queue.splice(0)) if (!('bytes' in waiting)) waiting.fail(error)
-    for (const { reject } of this.#writes.splice(0)) reject(error)
+    const onBlock = this.#onBlock
+    this.#onBlock = null
+    onBlock?.()
+    for (const { reject } of this.#writes.splice(0)) reject(this.#error!)
     this.#idle()
   }
 
@@ -320,15 +341,10 @@ export class Sender implements Sink {
     this.#next()
   }
 
-  /** Sends a block into the reserved place; one at a time, and its bytes stay as they are until `onSent`. */
+  /** Sends a block into the reserved place, one at a time; `onSent` is called when the kernel has let go of it, also after a failure. */
   fill(block: Uint8Array, onSent: () => void): void {
     this.#onBlock = onSent
     this.#begin(block, true)
-  }
-
-  /** Counts bytes of the reserved place that the kernel got in another way. */
-  filled(bytes: number): void {
-    this.bytes += bytes
   }
 
   /** Ends the reserved place; `missing` bytes of it do not come. */
@@ -341,7 +357,7 @@ export class Sender implements Sink {
     if (!this.#busy) this.#idle()
   }
 
-  /** Ends the sending with an error: of the reserved place, or of the stream. */
+  /** Ends the sending with an error that is not the socket's own; the caller makes the kernel let go. */
   abandon(error: Error): void {
     this.#fail(error)
   }

@@ -319,6 +319,7 @@ export class SocketStream implements Quiet {
    * rejects with `bytesSent`; the stream goes on in both cases, so that the caller can say what it needs to.
    *
    * @param file an fd, a `File`, a FileHandle of Node's, or what the operations of a ring take
+   * @param options.signal an abort before all is sent destroys the stream, as with `write`
    * @returns bytes sent; less than asked when the file ended
    * @throws EBADF, EIO … (the file) · EPIPE, ECONNRESET (the peer is gone) · AbortError · ERR_INVALID_STATE after `end`
    */
@@ -328,7 +329,11 @@ export class SocketStream implements Quiet {
     if (this.#sender.error !== null) throw this.#sender.error
     if (this.#finished) throw stateError('Cannot send: end() was called')
     this.openFd('write')
-    return sendFile(this.#ring, this.#sender, file, options)
+    return abortable(
+      options.signal,
+      () => sendFile(this.#ring, this.#sender, file, options),
+      (error) => this.#abort(error),
+    )
   }
 
   /** Called when all is sent, once after each `send` that returned false. */
