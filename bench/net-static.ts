@@ -1,5 +1,5 @@
 // Static files over HTTP: `ringcore serve` against node:http with createReadStream, and against nginx with one worker.
-// Flow: main.ts → this → net-tools.ts, dist/cli/main.js, net-server.ts, nginx.
+// Flow: main.ts → this → net-tools.ts, dist/bundle/cli.js, net-server.ts, nginx.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -60,7 +60,7 @@ async function program(what: string, command: string[], port: number): Promise<S
 
 async function ringcoreServe(directory: string, ...options: string[]): Promise<Server> {
   const port = await freePort()
-  const main = join(root, 'dist', 'cli', 'main.js')
+  const main = join(root, 'dist', 'bundle', 'cli.js')
   // Connections stay open while others have their turn.
   const args = ['serve', directory, '--port', String(port), '--idle-timeout', '3600', ...options]
   return program('ringcore serve', [process.execPath, main, ...args], port)

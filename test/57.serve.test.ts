@@ -1,5 +1,5 @@
 // `ringcore serve` as a program: its options and sentences, its log, its workers, its end, and a thousand clients at once.
-// Flow: this → dist/cli/main.js in a process of its own.
+// Flow: this → dist/bundle/cli.js in a process of its own.
 
 import assert from 'node:assert/strict'
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
@@ -10,12 +10,12 @@ import test, { type TestContext } from 'node:test'
 import { sentence } from '#src/cli/serve.js'
 import { serveOptions } from '#src/cli/serve-options.js'
 import { startServing } from '#src/cli/serve-run.js'
-import { exchange } from './example-programs.js'
+import { AS_INSTALLED, exchange } from './example-programs.js'
 import { oracle, requires, root, runNode, tempDir, until, withTimeout } from './helpers.js'
 import { ask, dial, oldFile, parseAnswers, serving } from './serve.js'
 import { failure } from './uring.js'
 
-const main = join(root, 'dist', 'cli', 'main.js')
+const main = join(root, 'dist', 'bundle', 'cli.js')
 
 interface Program {
   port: number
@@ -93,17 +93,20 @@ test('wrong usage and what can not be served are sentences', async (t) => {
     assert.match(sentence(options, error), said)
   }
 
-  const usage = await runNode(main, { args: ['serve', '--port', 'x'] })
+  const usage = await runNode(main, { env: AS_INSTALLED, args: ['serve', '--port', 'x'] })
   assert.deepEqual([usage.code, usage.stdout], [2, ''])
   assert.match(usage.stderr, /^--port must be a number from 0 to 65535, not 'x'\n\nringcore serve: /)
   for (const workers of ['1', '2']) {
-    const second = await runNode(main, { args: ['serve', dir, '--port', String(port), '--workers', workers] })
+    const second = await runNode(main, {
+      env: AS_INSTALLED,
+      args: ['serve', dir, '--port', String(port), '--workers', workers],
+    })
     assert.deepEqual([second.code, second.stdout], [1, ''])
     assert.match(second.stderr, taken)
     assert.doesNotMatch(second.stderr, /\n\s+at /, 'no stack trace')
   }
   assert.match(
-    (await runNode(main, { args: ['serve', '--help'] })).stdout,
+    (await runNode(main, { env: AS_INSTALLED, args: ['serve', '--help'] })).stdout,
     /Usage: ringcore serve \[directory\]/,
   )
 })

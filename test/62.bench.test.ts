@@ -11,6 +11,7 @@ import { parseWrk } from '../bench/http-hello.js'
 import { aligned, exitCode, short, verdicts } from '../bench/report.js'
 import { median, pairedRatios, quantile, summary } from '../bench/statistics.js'
 import { caseChart, ratioChart, ticks, writeCharts } from '../bench/svg.js'
+import { AS_INSTALLED } from './example-programs.js'
 import { oracle, requires, root, runNode, tempDir } from './helpers.js'
 
 test('median, quartiles and paired ratios of known numbers', () => {
@@ -204,7 +205,7 @@ test('a quick run prints a table, writes JSON, and fails only with --check', asy
   const main = join(root, 'build', 'bench', 'main.js')
   const svg = join(dirname(json), 'charts')
   const args = ['nop', '--quick', '--repeat', '2', '--filter', 'promises, 128', '--json', json, '--svg', svg]
-  const { code, stdout, stderr } = await runNode(main, { args })
+  const { code, stdout, stderr } = await runNode(main, { args, env: AS_INSTALLED })
   assert.equal(code, 0, stderr)
   assert.match(stdout, /Node v\d+.*Linux \d+/)
   assert.match(stdout, /nop · promises, 128 in flight/)
