@@ -20,6 +20,7 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   readfile: async () => (await import('./readfile.ts')).readfile,
   'http-hello': async () => (await import('./http-hello.ts')).httpHello,
   'net-echo': async () => (await import('./net-echo.ts')).netEcho,
+  'net-udp': async () => (await import('./net-udp.ts')).netUdp,
   'net-static': async () => (await import('./net-static.ts')).netStatic,
   idle: async () => (await import('./idle.ts')).idle,
   'cat-100MB': async () => (await import('./cat.ts')).cat,
