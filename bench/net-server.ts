@@ -1,6 +1,6 @@
 // Servers for the net benches, one per process. Flow: net-*.ts → Helper.start('net-server', [kind, argument]) → this. It says its port.
 //
-//   echo, echo-callbacks, echo-net     TcpStream with promises, TcpStream with callbacks, node:net
+//   echo, echo-callbacks, echo-net     TcpStream with leases, TcpStream with callbacks, node:net
 //   udp, udp-dgram                     UDP echo: ring, node:dgram
 //   static-http DIRECTORY              node:http and fs.createReadStream
 
@@ -14,6 +14,8 @@ import { TcpListener, type TcpStream, UdpSocket } from 'ringcore'
 
 const [kind, argument] = process.argv.slice(2)
 const BACKLOG = 4096
+/** Bytes that a peer may leave waiting before no more is read. */
+const WAITING_MAX = 262_144
 
 /** Connections end when the load generator does. */
 const ignore = (): void => {}
@@ -24,12 +26,13 @@ function accept(handle: (stream: TcpStream) => void): Promise<number> {
   return Promise.resolve(listener.port)
 }
 
-/** Sends back what came from where the kernel put it. */
+/** Sends back what came from where the kernel put it; what came in one turn goes as one send. */
 async function echo(stream: TcpStream): Promise<void> {
   try {
     for await (const chunk of stream.chunks()) {
-      await stream.write(chunk.bytes)
-      chunk.release()
+      const release = (): void => chunk.release()
+      stream.write(chunk.bytes).then(release, release)
+      if (stream.writableLength > WAITING_MAX) await stream.drained()
     }
   } catch {
     // The load generator left.
