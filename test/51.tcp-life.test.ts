@@ -210,6 +210,13 @@ test('options: no delay, keep-alive, local address, counters of a listener', asy
   const accepting = failure(listener.accept({ signal: controller.signal }))
   controller.abort()
   assert.equal((await withTimeout(accepting, 2000)).name, 'AbortError')
+  assert.throws(() => TcpListener.bind({ host: '127.0.0.1', zeroCopyFrom: 4096, ring }), {
+    code: 'ERR_OUT_OF_RANGE',
+  })
+  const sixOnly = TcpListener.bind({ host: '::', ipv6Only: true, ring })
+  const four = failure(TcpStream.connect({ host: '127.0.0.1', port: sixOnly.port, ring }))
+  assert.equal((await four).code, 'ECONNREFUSED')
+  await sixOnly.close()
   const shared = [1, 2].map(() => TcpListener.bind({ host: '127.0.0.1', port: 0, reusePort: true, ring }))
   const again = TcpListener.bind({ host: '127.0.0.1', port: shared[0]!.port, reusePort: true, ring })
   await Promise.all([...shared, again].map((one) => one.close()))

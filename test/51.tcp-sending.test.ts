@@ -10,6 +10,9 @@ import type net from 'node:net'
 import { join } from 'node:path'
 import test from 'node:test'
 import { File, type TcpStream, type Uring } from 'ringcore'
+import { Ring } from 'ringcore/ring'
+import { prepNop } from '#src/op/index.js'
+import { CTL } from '#src/sys/driver.js'
 import { OwnedFd, oracle, tempDir, until, withTimeout } from './helpers.js'
 import { pair } from './tcp.js'
 import { failure, KINDS, openUring, testKinds, turn } from './uring.js'
@@ -49,6 +52,22 @@ async function cqesOf(ring: Uring, stream: TcpStream, body: () => unknown): Prom
   await done
   return ring.stats().cqes - before
 }
+
+test('an entry may be changed until the kernel is told of it', (t) => {
+  oracle(t)
+  const ring = new Ring({ entries: 4 })
+  t.after(() => ring.close())
+  const first = ring.getSqe()!
+  const tail = ring.control[CTL.SQ_TAIL]!
+  assert.equal(ring.isUnpublished(first, tail), true)
+  const second = ring.getSqe()!
+  assert.deepEqual([ring.isUnpublished(first, tail), ring.isUnpublished(second, tail)], [true, false])
+  prepNop(first)
+  prepNop(second)
+  ring.submitAndWait(2)
+  assert.equal(ring.isUnpublished(first, tail), false)
+  assert.equal(ring.isUnpublished(second, tail + 1), false)
+})
 
 testKinds(
   'what one turn writes goes as one send, whatever the sizes, in order',
@@ -300,10 +319,12 @@ test('an aborted write destroys the stream, an aborted read loses nothing', asyn
   assert.equal(await stream.write('fine', { signal: new AbortController().signal }), 4)
   socket.pause()
   const second = new AbortController()
-  const writing = failure(stream.write(Buffer.alloc(30_000_000), { signal: second.signal }))
+  const big = Buffer.alloc(30_000_000)
+  const writing = failure(stream.write(big, { signal: second.signal }))
   await until(() => ring.stats().inFlight > 0, 1000, 'the write')
   second.abort()
   assert.equal((await withTimeout(writing, 2000)).name, 'AbortError')
+  for (const slot of ring.engine.slots) assert.notEqual(slot.view, big, 'the kernel has let go')
   assert.equal((await failure(stream.write('x'))).name, 'AbortError')
   await until(() => stream.fd === -1, 2000, 'the stream to be destroyed')
 })

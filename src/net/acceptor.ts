@@ -129,7 +129,11 @@ export class Acceptor implements Sink {
       return
     }
     if (this.#onFd !== null) {
-      this.#onFd(fd)
+      try {
+        this.#onFd(fd)
+      } catch (error) {
+        throwLater(error)
+      }
       return
     }
     const taker = this.#takers.shift()

@@ -8,7 +8,7 @@ import type { Sink, Slot } from '../runtime/slots.ts'
 import type { Uring } from '../runtime/uring.ts'
 import { IORING_OP_RECVMSG } from '../sys/abi.ts'
 import { ECANCELED, ENOBUFS } from '../sys/errno.ts'
-import { ringClosedError, socketError, stateError } from '../sys/error.ts'
+import { ringClosedError, socketError, stateError, throwLater } from '../sys/error.ts'
 import { writeU64 } from '../sys/memory.ts'
 import { CONTROL_BYTES, Datagram, NAME_BYTES, type ReceivedDatagramCopy } from './datagram.ts'
 
@@ -135,7 +135,7 @@ export class DatagramReceiver implements Sink {
 
   onCqe(res: number, flags: number, final: boolean): void {
     if (final) this.#slot = null
-    if (res >= 0) this.#group!.show(res, flags, this.#show)
+    if (res >= 0) this.#showSafely(res, flags)
     else if (res === -ENOBUFS) {
       this.#group!.onRelease(() => this.#arm())
       return
@@ -143,6 +143,15 @@ export class DatagramReceiver implements Sink {
     else if (this.#ring.closed) this.#tell(ringClosedError())
     // Without a reader what comes stays in the kernel, which drops what it has no room for.
     if (final && (this.#handler !== null || this.#takers.length > 0)) this.#arm()
+  }
+
+  /** A callback that throws must not keep the request from being armed again. */
+  #showSafely(length: number, flags: number): void {
+    try {
+      this.#group!.show(length, flags, this.#show)
+    } catch (error) {
+      throwLater(error)
+    }
   }
 
   #deliver(datagram: Datagram): void {

@@ -8,7 +8,7 @@ import type { Sink, Slot } from '../runtime/slots.ts'
 import type { Uring } from '../runtime/uring.ts'
 import { IORING_OP_SEND, IORING_OP_SENDMSG } from '../sys/abi.ts'
 import { MSG_NOSIGNAL, UDP_SEGMENT } from '../sys/constants.ts'
-import { ECANCELED } from '../sys/errno.ts'
+import { EBADF, ECANCELED } from '../sys/errno.ts'
 import { ringClosedError, socketError } from '../sys/error.ts'
 import { writeU64 } from '../sys/memory.ts'
 import { decodeSockaddr } from '../sys/sockaddr.ts'
@@ -105,13 +105,8 @@ export class DatagramSender {
   #submit(bytes: Uint8Array, name: Uint8Array | null, segment: number, departure: Departure): void {
     const { engine } = this.#ring
     try {
-      const fd = this.#resource.hold('send')
-      let slot: Slot | null = null
-      try {
-        slot = engine.begin(segment > 0 ? IORING_OP_SENDMSG : IORING_OP_SEND, undefined)
-      } finally {
-        if (slot === null) this.#resource.drop()
-      }
+      if (this.#resource.fd < 0) throw socketError(-EBADF, 'send')
+      const slot = engine.begin(segment > 0 ? IORING_OP_SENDMSG : IORING_OP_SEND, undefined)
       if (slot === null) {
         // What must wait is copied if it is small, so that the caller may have its buffer back either way.
         const kept = bytes.byteLength <= CopyPool.BYTES ? Uint8Array.from(bytes) : bytes
@@ -122,7 +117,7 @@ export class DatagramSender {
       }
       slot.resource = this.#resource
       slot.sink = departure
-      this.#write(slot, fd, bytes, name, segment)
+      this.#write(slot, this.#resource.hold('send'), bytes, name, segment)
       engine.commit(slot)
     } catch (error) {
       departure.fail(error as Error)

@@ -13,7 +13,8 @@ import type { Uring } from '../runtime/uring.ts'
 import { IORING_CQE_F_NOTIF, IORING_OP_SEND, IORING_OP_SEND_ZC, IORING_OP_SENDMSG } from '../sys/abi.ts'
 import { MSG_NOSIGNAL, MSG_WAITALL } from '../sys/constants.ts'
 import { CTL } from '../sys/driver.ts'
-import { bufferDetachedError } from '../sys/error.ts'
+import { EBADF } from '../sys/errno.ts'
+import { bufferDetachedError, socketError } from '../sys/error.ts'
 import { writeU64 } from '../sys/memory.ts'
 
 /** A send takes no further piece beyond this, so that promises settle while very much is queued. */
@@ -56,14 +57,10 @@ export class Outgoing {
     const length = bytes.byteLength
     if (length === 0) throw bufferDetachedError()
     const address = engine.addresses.of(bytes)
-    const fd = this.#resource.hold('write')
-    let slot: Slot | null = null
-    try {
-      slot = engine.begin(zeroCopy === null ? IORING_OP_SEND : IORING_OP_SEND_ZC, undefined)
-    } finally {
-      if (slot === null) this.#resource.drop()
-    }
+    if (this.#resource.fd < 0) throw socketError(-EBADF, 'write')
+    const slot = engine.begin(zeroCopy === null ? IORING_OP_SEND : IORING_OP_SEND_ZC, undefined)
     if (slot === null) return false
+    const fd = this.#resource.hold('write')
     slot.resource = this.#resource
     slot.sink = zeroCopy ?? this.#sink
     this.length = length

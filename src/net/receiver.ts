@@ -12,7 +12,7 @@ import type { Sink, Slot } from '../runtime/slots.ts'
 import type { Uring } from '../runtime/uring.ts'
 import { IORING_OP_RECV } from '../sys/abi.ts'
 import { ECANCELED, ENOBUFS } from '../sys/errno.ts'
-import { bufferDetachedError, ringClosedError, socketError, stateError } from '../sys/error.ts'
+import { bufferDetachedError, ringClosedError, socketError, stateError, throwLater } from '../sys/error.ts'
 import { type LeaseCount, StreamChunk } from './lease.ts'
 import { receiveBuffers } from './receive-buffers.ts'
 
@@ -215,7 +215,7 @@ export class Receiver implements Sink, LeaseCount {
   /** A CQE of the multishot recv. */
   onCqe(res: number, flags: number, final: boolean): void {
     if (final) this.#slot = null
-    if (res > 0) this.#deliver(res, flags)
+    if (res > 0) this.#deliverSafely(res, flags)
     else if (res === 0) this.#endOf(flags)
     else if (res === -ENOBUFS) this.#group?.onRelease(() => this.#arm())
     else if (res !== -ECANCELED) this.#fail(socketError(res, 'read'))
@@ -225,6 +225,15 @@ export class Receiver implements Sink, LeaseCount {
     if (!final || (res <= 0 && res !== -ECANCELED)) return
     if (this.#keptBytes < HIGH_WATER) this.#arm()
     else this.#paused = true
+  }
+
+  /** A callback that throws must not keep the request from being armed again. */
+  #deliverSafely(length: number, flags: number): void {
+    try {
+      this.#deliver(length, flags)
+    } catch (error) {
+      throwLater(error)
+    }
   }
 
   #deliver(length: number, flags: number): void {

@@ -20,7 +20,7 @@ export interface StreamOptions {
   /** false: when the peer has ended its side, what is queued is sent and the stream closes by itself. Default true. */
   allowHalfOpen?: boolean | undefined
   /**
-   * Writes from this many bytes on are sent without copying; default: none. It needs a real network card to pay, and TCP; on loopback
+   * Writes from this many bytes on, 4097 at least, are sent without copying; default: none. It needs a real network card to pay, and TCP; on loopback
    * the kernel copies all the same. The promise of such a write settles when the peer has acknowledged it.
    */
   zeroCopyFrom?: number | undefined
@@ -331,7 +331,7 @@ export class SocketStream implements Quiet {
     this.openFd('write')
     return abortable(
       options.signal,
-      () => sendFile(this.#ring, this.#sender, file, options),
+      () => sendFile(this.#ring, this.#sender, this.#resource, file, options),
       (error) => this.#abort(error),
     )
   }

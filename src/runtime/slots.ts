@@ -40,6 +40,9 @@ export class Slot {
   /** performance.now() when the LINK_TIMEOUT behind this operation runs out; 0 without one. */
   expires = 0
   deadlineSqe: Sqe | null = null
+  /** The step before this one in its chain, and that slot's generation then. */
+  previous: Slot | null = null
+  previousGeneration = 0
   /** The timer of an operation that a LINK_TIMEOUT can't end. */
   alarm: NodeJS.Timeout | null = null
   /** IOSQE_* flags and credentials that `commit` adds when the entry is written. */
@@ -123,6 +126,7 @@ export class Slots {
     slot.other = null
     slot.expires = 0
     slot.deadlineSqe = null
+    slot.previous = null
     slot.sqeFlags = 0
     slot.personality = 0
     slot.succeeds = 0
