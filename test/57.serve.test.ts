@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { sentence } from '#src/cli/serve.js'
@@ -205,6 +206,30 @@ function waitingIn(port: number): number {
   )
   return line === null ? 0 : Number.parseInt(line[1]!, 16)
 }
+
+test('hundreds of clients that take nothing of a large file cost little memory', async (t) => {
+  oracle(t)
+  const dir = tempDir(t)
+  oldFile(dir, 'large', Buffer.alloc(8 << 20, 'x'))
+  const server = await serve(t, dir)
+  const resident = (): number =>
+    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.child.pid}/status`, 'utf8'))![1]) / 1024
+  const openFiles = (): number => readdirSync(`/proc/${server.child.pid}/fd`).length
+  await ask(server.port, '/large')
+  const [before, idle] = [resident(), openFiles()]
+  const sockets = Array.from({ length: 600 }, () => connect({ port: server.port, host: '127.0.0.1' }).pause())
+  t.after(() => {
+    for (const socket of sockets) socket.destroy()
+  })
+  for (const socket of sockets) socket.on('error', () => {}).write('GET /large HTTP/1.1\r\nHost: x\r\n\r\n')
+  // A connection and a file each, and mostly a pipe.
+  await until(() => openFiles() >= idle + 1200, 10_000, 'all answers to begin')
+  const grown = resident() - before
+  assert.ok(grown < 100, `memory grew by ${grown.toFixed(0)} MiB`)
+  for (const socket of sockets) socket.destroy()
+  await until(() => openFiles() <= idle, 10_000, 'everything to be closed')
+  assert.equal(await server.stop(), 0)
+})
 
 test('no descriptor left: those who are served go on, the others wait their turn', async (t) => {
   oracle(t)

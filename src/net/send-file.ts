@@ -36,19 +36,33 @@ const BLOCK_BYTES = 131072
 /** Free blocks that a ring keeps. */
 const BLOCKS_KEPT = 16
 
-const pools = new WeakMap<Uring, Buffer[]>()
+/** When so many are in use, further files get small ones: a thousand peers that take nothing shall not cost a quarter of a gigabyte. */
+const LENT_MAX = 128
+const SMALL_BLOCK_BYTES = 16384
+
+interface Blocks {
+  readonly free: Buffer[]
+  lent: number
+}
+
+const pools = new WeakMap<Uring, Blocks>()
 
 function takeBlock(ring: Uring): Buffer {
-  return pools.get(ring)?.pop() ?? ring.alloc(BLOCK_BYTES)
+  let pool = pools.get(ring)
+  if (pool === undefined) {
+    pool = { free: [], lent: 0 }
+    pools.set(ring, pool)
+  }
+  const isSmall = pool.lent >= LENT_MAX
+  const block = isSmall ? ring.alloc(SMALL_BLOCK_BYTES) : (pool.free.pop() ?? ring.alloc(BLOCK_BYTES))
+  pool.lent++
+  return block
 }
 
 function giveBlock(ring: Uring, block: Buffer): void {
-  let pool = pools.get(ring)
-  if (pool === undefined) {
-    pool = []
-    pools.set(ring, pool)
-  }
-  if (pool.length < BLOCKS_KEPT) pool.push(block)
+  const pool = pools.get(ring)!
+  pool.lent--
+  if (block.length === BLOCK_BYTES && pool.free.length < BLOCKS_KEPT) pool.free.push(block)
   else if (!ring.closed) ring.free(block)
 }
 
