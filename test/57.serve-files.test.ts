@@ -19,11 +19,13 @@ import test, { type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CACHED_FILE_MAX, FileCache } from '#src/cli/serve-cache.js'
 import { judge } from '#src/cli/serve-conditions.js'
-import { takes } from '#src/cli/serve-files.js'
+import { Files, takes } from '#src/cli/serve-files.js'
+import { serveOptions } from '#src/cli/serve-options.js'
 import { encodePath, isHidden, kernelPath, pathOf } from '#src/cli/serve-path.js'
 import type { FileState } from '#src/cli/serve-stat.js'
+import { parseHead } from '#src/net/http/request.js'
 import { exchange } from './example-programs.js'
-import { oracle, tempDir, until, withTimeout } from './helpers.js'
+import { oracle, tempDir, until, useRing, withTimeout } from './helpers.js'
 import { ask, dial, oldFile, parseAnswers, serving } from './serve.js'
 
 test('targets: what is a path, and what is not', (t) => {
@@ -132,7 +134,7 @@ test('the cache: what is unchanged is found, what is old goes first, and the byt
 test('files of all sizes, whole and in parts, from the disk and from memory', async (t) => {
   oracle(t)
   const dir = tempDir(t)
-  const { port } = await serving(t, dir)
+  const { port } = await serving(t, dir, { settleMs: 0 })
   for (const size of [0, 1, 5000, 100_000, CACHED_FILE_MAX, CACHED_FILE_MAX + 1, 3_000_001]) {
     const content = randomBytes(size)
     oldFile(dir, 'f.bin', content)
@@ -177,7 +179,7 @@ test('conditional requests: 304 repeats what identifies the file, a change is no
   oracle(t)
   const dir = tempDir(t)
   const path = oldFile(dir, 'a.txt', 'old content')
-  const { port } = await serving(t, dir, { maxAge: 60 })
+  const { port } = await serving(t, dir, { maxAge: 60, settleMs: 0 })
   const first = await ask(port, '/a.txt')
   const { etag, 'last-modified': lastModified } = first.headers
   assert.equal(first.headers['cache-control'], 'max-age=60')
@@ -186,7 +188,7 @@ test('conditional requests: 304 repeats what identifies the file, a change is no
   assert.equal((await ask(port, '/a.txt', { 'If-Modified-Since': lastModified! })).status, 304)
   assert.equal((await ask(port, '/a.txt', { 'If-Match': '"x"' })).status, 412)
 
-  // As long as before, at the same second, in place, and put there under its name: each is another file to us.
+  // It is kept in memory by now, as the next test shows. As long as before, at the same second, in place, and put there under its name: each is another file to us.
   const fresh = await ask(port, '/a.txt')
   writeFileSync(path, 'new content')
   const changed = await ask(port, '/a.txt', { 'If-None-Match': etag! })
@@ -200,6 +202,32 @@ test('conditional requests: 304 repeats what identifies the file, a change is no
   assert.equal(String((await ask(port, '/a.txt')).body), 'b.w content')
   rmSync(path)
   assert.equal((await ask(port, '/a.txt')).status, 404)
+})
+
+test('what is kept is not read again, and what has just changed is not kept', async (t) => {
+  oracle(t)
+  const dir = tempDir(t)
+  const path = oldFile(dir, 'a.bin', 'a'.repeat(1000))
+  const options = { ...serveOptions([dir])!, settleMs: 0 }
+  for (const [settleMs, reads] of [
+    [0, 1],
+    [60_000, 3],
+  ]) {
+    const ring = useRing(t)
+    let counted = 0
+    const read = ring.read.bind(ring)
+    ring.read = (...args) => {
+      counted++
+      return read(...args)
+    }
+    const root = await Files.root(ring, dir)
+    const files = new Files(ring, root, { ...options, settleMs: settleMs! })
+    const request = parseHead('GET /a.bin HTTP/1.1\r\nHost: x')
+    for (let i = 0; i < 3; i++) assert.equal(String((await files.answer(request)).body), 'a'.repeat(1000))
+    assert.equal(counted, reads, `settled after ${settleMs} ms`)
+    await ring.closeFile(root)
+  }
+  rmSync(path)
 })
 
 test('precompressed variants: for those who take them, and only while they are not older', async (t) => {

@@ -204,6 +204,42 @@ test('a peer that takes nothing of a large answer is cut off', async (t) => {
   await until(() => server.connections === 0, 8000, 'the server to give up')
 })
 
+test('a peer that takes an answer slowly gets all of it, however long that is', async (t) => {
+  oracle(t)
+  const large = Buffer.alloc(16 << 20, 'x')
+  const fields = `Content-Length: ${large.length}\r\n`
+  const handler = (): Answer => ({ status: 200, fields, body: large, length: large.length })
+  const server = start(t, { handler, timeouts: { send: 400 } })
+  const { socket, received, ended } = await dial(t, server.port)
+  socket.write(GET.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'))
+  const started = performance.now()
+  while (received().length < large.length - (1 << 20) && performance.now() - started < 1500) {
+    socket.pause()
+    await sleep(40)
+    socket.resume()
+    await sleep(1)
+  }
+  assert.ok(performance.now() - started > 500, 'it took longer than the patience of one look')
+  await withTimeout(ended, 5000, 'the rest')
+  assert.ok(parseAnswers(received())[0]!.body.equals(large))
+})
+
+test('what comes behind the last answer is read away, but not for ever', async (t) => {
+  oracle(t)
+  const server = start(t)
+  const { socket, received } = await dial(t, server.port)
+  socket.write(GET.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'))
+  await until(() => received().length > 0, 5000, 'the answer')
+  const more = Buffer.alloc(1 << 18)
+  const sent = performance.now()
+  while (server.connections > 0 && performance.now() - sent < 1500) {
+    socket.write(more)
+    await sleep(1)
+  }
+  // By time alone it would take two seconds.
+  assert.equal(server.connections, 0)
+})
+
 test('peers that reset at any moment leave nothing behind', async (t) => {
   oracle(t)
   const large = Buffer.alloc(1 << 20)

@@ -107,6 +107,13 @@ test('threads: sockets are handed to the least busy worker; every one is served,
   assert.deepEqual(said.toSorted(), ['worker 0', 'worker 1', 'worker 2'])
   // Where one has left, the next one goes.
   kept[1]!.destroy()
+  let inARow = 0
+  for (let i = 0; inARow < 4 && i < 200; i++) {
+    inARow = String(await exchange(server.port, request)).includes(said[1]!) ? inARow + 1 : 0
+    // The worker hears of the end a little later than we do.
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  assert.equal(inARow, 4, 'the free worker gets one after the other')
   const answers = await Promise.all(
     Array.from({ length: 50 }, () => exchange(server.port, request + request)),
   )
@@ -121,10 +128,7 @@ test('threads: sockets are handed to the least busy worker; every one is served,
     served.every((requests) => requests > 1),
     served.join(),
   )
-  assert.equal(
-    served.reduce((sum, requests) => sum + requests, 0),
-    103,
-  )
+  assert.ok(served.reduce((sum, requests) => sum + requests, 0) >= 3 + 4 + 100)
 })
 
 // ---------------------------------------------------------------- HTTP

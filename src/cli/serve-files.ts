@@ -26,6 +26,8 @@ export interface FilesOptions {
   precompressed: boolean
   /** Bytes of small files kept in memory. */
   cacheBytes: number
+  /** Milliseconds without a change until a file may be kept: clocks of file systems are coarse. */
+  settleMs: number
   /** Seconds that clients may keep an answer without asking; undefined says nothing about it. */
   maxAge: number | undefined
 }
@@ -264,7 +266,7 @@ export class Files {
       filled += bytes
     }
     if (!stateOf(this.#ring.ring.driver, fd).equals(state)) return undefined
-    if (!state.isFresh(Date.now())) this.#cache.set(path, { state, body })
+    if (Date.now() - state.changedMs >= this.#options.settleMs) this.#cache.set(path, { state, body })
     return body
   }
 

@@ -15,6 +15,8 @@ export interface ServeOptions {
   listing: boolean
   precompressed: boolean
   cacheBytes: number
+  /** Milliseconds; for tests, which can't wait: no option of the command line. */
+  settleMs: number
   maxAge: number | undefined
   connections: number
   /** Milliseconds. */
@@ -99,6 +101,7 @@ export function serveOptions(args: string[]): ServeOptions | undefined {
     listing: !values['no-listing'],
     precompressed: !values['no-precompressed'],
     cacheBytes: number('cache', values.cache, 0, 65_536) * 2 ** 20,
+    settleMs: 3000,
     maxAge: values['max-age'] === undefined ? undefined : whole('max-age', values['max-age'], 0, 2 ** 31),
     connections: whole('connections', values.connections, 1, 1_000_000),
     headTimeout: seconds('head-timeout'),

@@ -48,9 +48,9 @@ export class FileState {
     )
   }
 
-  /** Whether it last changed so recently that the next change may get the same time: clocks of file systems are coarse. */
-  isFresh(nowMs: number): boolean {
-    return Math.max(this.mtimeSeconds, this.ctimeSeconds) * 1000 > nowMs - 3000
+  /** When it last changed, in milliseconds since 1970. */
+  get changedMs(): number {
+    return Math.max(this.mtimeSeconds, this.ctimeSeconds) * 1000
   }
 
   get isFile(): boolean {

@@ -1,11 +1,12 @@
 // One HTTP/1.1 connection: cuts requests out of what comes, answers one after another, and ends without losing an answer.
-// Flow: server.ts → this → request.ts, the handler, answer.ts, tcp-stream.ts. RFC 9112 section 9
+// Flow: server.ts → this → request.ts, the handler, answer.ts, progress.ts, tcp-stream.ts. RFC 9112 section 9
 //
 // Memory is bounded: a head by HEAD_MAX, pipelined requests by PENDING_MAX (then the socket is not read), what is to be sent by
 // the stream's own back-pressure.
 
 import type { TcpStream } from '../tcp-stream.ts'
 import { type Answer, type BodySource, headText, textAnswer } from './answer.ts'
+import { bytesAcked } from './progress.ts'
 import { HttpError, parseHead, type Request } from './request.ts'
 
 const HEAD_MAX = 16384
@@ -22,7 +23,7 @@ export interface Timeouts {
   head: number
   /** Milliseconds between two requests. */
   idle: number
-  /** Milliseconds in which a peer must take something of an answer. */
+  /** Milliseconds in which a peer must take something of an answer; it may get that time once more. */
   send: number
 }
 
@@ -60,7 +61,8 @@ export class Connection {
   #state: State = 'head'
   /** performance.now() when the patience of this state ends. */
   #deadline: number
-  #sentBefore = 0
+  /** Bytes that the peer had acknowledged when it was last looked at. */
+  #takenBefore = 0
   #pending: Buffer | null = null
   /** Bytes of a body to read away. */
   #skip = 0
@@ -346,15 +348,16 @@ export class Connection {
     if (this.#state === 'idle' || (this.#state === 'head' && this.#pending === null)) this.#close()
   }
 
-  /** Looks whether the peer was too slow; the server calls it about once a second. */
+  /** Looks whether the peer was too slow; the server calls it about once a second, or more often. */
   check(now: number): void {
     if (now < this.#deadline || this.#state === 'closed') return
     if (this.#state === 'answering') {
-      const { bytesWritten } = this.stream
-      if (bytesWritten !== this.#sentBefore) {
-        this.#sentBefore = bytesWritten
+      const taken = bytesAcked(this.stream)
+      if (taken === this.#takenBefore) this.destroy()
+      else {
+        this.#takenBefore = taken
         this.#deadline = now + this.#owner.timeouts.send
-      } else this.destroy()
+      }
     } else if (this.#state === 'head' && this.#pending !== null) {
       this.#refuse(new HttpError(408, 'The request took too long'))
     } else if (this.#state === 'lingering' || this.#state === 'closing') this.destroy()

@@ -22,7 +22,9 @@ export interface HttpServerOptions extends BindOptions {
 
 /** Room for all who come while the thread is busy; the kernel's net.core.somaxconn limits it. */
 const BACKLOG = 4096
-const CHECK_MS = 1000
+/** How often times are looked at: twice in the shortest, but not more often than needed. */
+const CHECK_LEAST_MS = 50
+const CHECK_MOST_MS = 1000
 export class HttpServer implements Owner {
   readonly timeouts: Timeouts
   readonly handler: Handler
@@ -30,6 +32,7 @@ export class HttpServer implements Owner {
   readonly #options: HttpServerOptions
   readonly #connections = new Set<Connection>()
   readonly #most: number
+  readonly #checkMs: number
   #ticks: NodeJS.Timeout | undefined
   #stopping = false
   /** Ends the accepting; null while there is no room for more. */
@@ -41,6 +44,8 @@ export class HttpServer implements Owner {
     this.#options = options
     this.handler = options.handler
     this.timeouts = { head: 10_000, idle: 15_000, send: 30_000, ...options.timeouts }
+    const shortest = Math.min(...Object.values(this.timeouts))
+    this.#checkMs = Math.min(Math.max(shortest / 2, CHECK_LEAST_MS), CHECK_MOST_MS)
     this.#most = options.connections ?? 10_000
     this.#listener = TcpListener.bind({ backlog: BACKLOG, noDelay: true, ...options })
     this.#accept()
@@ -66,7 +71,7 @@ export class HttpServer implements Owner {
 
   #begin(stream: TcpStream): void {
     this.#connections.add(new Connection(stream, this))
-    this.#ticks ??= setInterval(() => this.#check(), CHECK_MS).unref()
+    this.#ticks ??= setInterval(() => this.#check(), this.#checkMs).unref()
     if (this.#connections.size < this.#most || this.#stop === null) return
     this.#stop()
     this.#stop = null
