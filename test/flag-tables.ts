@@ -146,8 +146,6 @@ export const OPERATION_FLAGS: Readonly<Record<string, Writer>> = {
 export const EXCEPTIONS: Readonly<Record<string, string>> = {
   IORING_ENTER_ABS_TIMER:
     'waits of Ring take lengths; io_uring_enter of ringcore/sys takes the flag as it is',
-  IORING_SETUP_REGISTERED_FD_ONLY: 'Ring says why it refuses it; io_uring_setup of ringcore/sys takes it',
-  IORING_SETUP_SQ_REWIND: 'Ring says why it refuses it; io_uring_setup of ringcore/sys takes it',
   IORING_URING_CMD_MASK: 'all flags of commands together, not one of them',
   IORING_TIMEOUT_CLOCK_MASK: 'both clocks together, not a flag',
   IORING_TIMEOUT_UPDATE_MASK: 'both kinds of updates together, not a flag',

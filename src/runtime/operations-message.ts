@@ -5,7 +5,7 @@ import { sqeSetOffWords } from '../op/modify.ts'
 import { prepTimeout } from '../op/prep-control.ts'
 import { prepMsgRing, prepMsgRingCqeFlags, prepMsgRingFdAlloc } from '../op/prep-sync.ts'
 import { IORING_CQE_BUFFER_SHIFT, IORING_OP_MSG_RING, IORING_OP_TIMEOUT } from '../sys/abi.ts'
-import { argumentTypeError, ringClosedError, stateError } from '../sys/error.ts'
+import { argumentTypeError, argumentValueError, ringClosedError, stateError } from '../sys/error.ts'
 import { checkFd, checkInteger } from '../sys/validate.ts'
 import type { Engine } from './engine.ts'
 import { Inbox, messageHigh, messageLow, type RingMessage } from './inbox.ts'
@@ -24,7 +24,10 @@ const TEN_YEARS_MS = 10 * 365 * 86_400_000
 function targetFd(target: unknown): number {
   if (target instanceof Operations) {
     if (target.engine.closed) throw ringClosedError('send a message')
-    return target.engine.ring.fd
+    const { fd } = target.engine.ring
+    if (fd < 0)
+      throw argumentValueError('target', fd, 'must have an fd: a ring with registeredFdOnly gets no messages')
+    return fd
   }
   if (typeof target !== 'number')
     throw argumentTypeError('target', 'of type number or an instance of Uring', target)

@@ -2,12 +2,18 @@
 // Flow: the program, fs, net → this (and the operations it inherits) → engine.ts.
 
 import { Ring, type RingOptions } from '../ring/ring.ts'
-import { IORING_SETUP_COOP_TASKRUN, IORING_SETUP_IOPOLL, IORING_SETUP_SQPOLL } from '../sys/abi.ts'
+import {
+  IORING_SETUP_COOP_TASKRUN,
+  IORING_SETUP_IOPOLL,
+  IORING_SETUP_SQ_REWIND,
+  IORING_SETUP_SQPOLL,
+} from '../sys/abi.ts'
 import { CTL } from '../sys/driver.ts'
 import {
   argumentTypeError,
   argumentValueError,
   errnoError,
+  invalidArgument,
   rangeError,
   ringClosedError,
   ringUnavailableError,
@@ -111,6 +117,9 @@ export class Uring extends RegistrationOperations {
       throw argumentValueError('options.wait', wait, "must be 'auto', 'ring' or 'epoll'")
     if (!(Number.isInteger(fixedFiles) && fixedFiles >= 0 && fixedFiles <= 1048576)) {
       throw rangeError('options.fixedFiles', '>= 0 && <= 1048576', fixedFiles)
+    }
+    if (options.sqRewind === true || ((options.flags ?? 0) & IORING_SETUP_SQ_REWIND) !== 0) {
+      throw invalidArgument('Cannot use sqRewind: the event loop submits too; use Ring of ringcore/ring')
     }
     const allowed = options.allow === undefined ? undefined : checkAllow(options.allow)
     const host = ['bun', 'deno'].find((name) => name in process.versions)

@@ -148,6 +148,11 @@ export const MADV_DONTNEED_LOCKED = 24
 /** Since 6.1 */
 export const MADV_COLLAPSE = 25
 
+// — mmap(2) —
+
+/** Huge pages, of which `vm.nr_hugepages` must have some. */
+export const MAP_HUGETLB = 0x40000
+
 // — sync_file_range(2) —
 
 export const SYNC_FILE_RANGE_WAIT_BEFORE = 0x1
