@@ -232,8 +232,12 @@ function checkRules(flags: number): void {
   }
 }
 
-function checkMemory({ memory, hugePages = false }: SetupOptions): ArrayBuffer | undefined {
+function checkMemory({ memory, hugePages = false, noMmap }: SetupOptions): ArrayBuffer | undefined {
   checkBoolean('hugePages', hugePages)
+  if ((memory !== undefined || hugePages) && noMmap === false)
+    throw invalidArgument(
+      'Cannot create a ring: memory and hugePages need noMmap, which is false; leave it out',
+    )
   if (memory === undefined) return undefined
   if (!(memory instanceof ArrayBuffer))
     throw argumentTypeError('memory', 'an instance of ArrayBuffer', memory)

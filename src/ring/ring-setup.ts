@@ -74,6 +74,7 @@ function ownMemory(driver: Driver, request: SetupRequest, params: Uint8Array): R
   // The kernel begins with the heads and tails that it finds.
   if (request.memory !== undefined) new Uint8Array(memory, 0, bytes).fill(0)
   const address = driver.addressOf(new Uint8Array(memory))
+  if (address % 4096 !== 0) throw argumentValueError('memory', memory, 'must be of mmap() and not unmapped')
   const wide = new BigUint64Array(params.buffer)
   wide[PARAMS.CQ_USER_ADDR / 2] = BigInt(address)
   wide[PARAMS.SQ_USER_ADDR / 2] = BigInt(address + sqesOffset)
