@@ -88,6 +88,47 @@ for (const options of [{}, DEFER]) {
     t.diagnostic(`${flags.length} completions for 12 events, ${flags.at(-1) === 0 ? 'ended' : 'armed'}`)
   })
 
+  test(`a multishot read and a full CQ · ${kind}`, (t) => {
+    oracle(t)
+    const ring = new op.Ring({ entries: 2, cqEntries: 4, ...options })
+    t.after(() => ring.close({ cancel: true }))
+    if (!ring.registerProbe().supported(sys.IORING_OP_READ_MULTISHOT))
+      return t.skip('needs READ_MULTISHOT: kernel 6.7')
+    const { reader, writer } = pipe(t)
+    const buffers = new op.BufferRing(ring, { group: 1, entries: 16, bufferBytes: 8 })
+    t.after(() => buffers.close())
+    const arm = (): void => {
+      op.prepReadMultishot(ring.getSqe()!, reader.fd, 0, -1, 1)
+      ring.submit()
+    }
+    arm()
+    const total = 40
+    let written = 0
+    let text = ''
+    const write = (): void => {
+      const byte = Buffer.of(65 + written++)
+      assert.equal(call('write', writer.fd, ring.driver.addressOf(byte), 1), 1)
+      ring.getEvents()
+    }
+    for (let i = 0; i < 12; i++) write()
+    for (const end = performance.now() + 5000; text.length < total && performance.now() < end; ) {
+      if (written < total) write()
+      ring.getEvents()
+      let ended = false
+      ring.forEachCqe((_low, _high, res, flags) => {
+        ended = (flags & sys.IORING_CQE_F_MORE) === 0
+        if (res === -sys.ENOBUFS) return
+        assert.ok(res > 0, `read: ${res}`)
+        const bid = flags >>> sys.IORING_CQE_BUFFER_SHIFT
+        text += Buffer.from(buffers.take(bid, res)).toString()
+        buffers.release(bid)
+      })
+      if (ended) arm()
+    }
+    assert.equal(text, Buffer.from(upTo(total).map((i) => 65 + i)).toString())
+    assert.equal(buffers.available, 16, 'every buffer is back')
+  })
+
   test(`poll agrees with epoll about files and pipes · ${kind}`, (t) => {
     oracle(t)
     const ring = new op.Ring({ entries: 8, ...options })
@@ -127,6 +168,40 @@ for (const options of [{}, DEFER]) {
     assert.deepEqual([polled(reader.fd), epolled(reader.fd)], [both, both])
   })
 }
+
+test('looking is enough: whichever way one looks, work that waits is done, and what overflowed comes', (t) => {
+  oracle(t)
+  const ring = new op.Ring({ entries: 4, cqEntries: 4, ...DEFER })
+  t.after(() => ring.close({ cancel: true }))
+  const { reader, writer } = pipe(t)
+  const room = new Uint8Array(8)
+  const copies = new Int32Array(4 * 16)
+  const ways: Record<string, () => number> = {
+    forEachCqe: () => ring.forEachCqe(() => {}),
+    copyCqes: () => ring.copyCqes(copies),
+    peekCqe: () => {
+      const cqe = ring.peekCqe()
+      if (cqe === null) return 0
+      ring.cqeSeen(cqe)
+      return 1
+    },
+  }
+  for (const [name, look] of Object.entries(ways)) {
+    op.prepRead(ring.getSqe()!, reader.fd, ring.driver.addressOf(room), 8, -1)
+    ring.submit()
+    assert.equal(look(), 0, name)
+    call('write', writer.fd, ring.driver.addressOf(Buffer.from('x')), 1)
+    assert.equal(look(), 1, `${name} sees what the thread had to do itself`)
+    for (let i = 0; i < 12; i++) {
+      op.prepNop(ring.getSqe()!)
+      if (i % 4 === 3) ring.submit()
+    }
+    let seen = 0
+    for (let looks = 0; looks < 20; looks++) seen += look()
+    assert.equal(seen, 12, `${name} sees what overflowed`)
+    assert.equal(ring.inKernel, 0)
+  }
+})
 
 for (const size of [{ cqe32: true }, { cqeMixed: true }, { sqe128: true }]) {
   test(`a ring of large entries is resized · ${Object.keys(size)}`, (t) => {

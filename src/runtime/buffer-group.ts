@@ -98,6 +98,11 @@ export class BufferGroup {
     this.#bytes = Buffer.from(buffer, byteOffset, byteLength)
   }
 
+  /** How many buffers it has. */
+  get entries(): number {
+    return this.#ring.entries
+  }
+
   /** Chunks that were not released yet. */
   get lent(): number {
     return this.#lent

@@ -66,7 +66,8 @@ export class Engine {
   readonly #backlog = new Backlog((count) => this.#hold(count))
   #retry: NodeJS.Timeout | undefined
   readonly cancels = new Cancels(() => this.#internal())
-  #referenced = true
+  /** Whether operations that begin now hold the process open; `reference` changes it. */
+  referenced = true
   #cursor = 0
   #count = 0
   /** Where in the batch the CQE lies that is being settled. */
@@ -102,8 +103,9 @@ export class Engine {
   /**
    * Claims a slot and an SQE whose user_data names it, or returns null: then the caller goes to `later`.
    * Validate before: what is claimed is submitted.
+   * @param standing it may wait for ever and needs no scratch block: it is not one of the `inFlight` operations
    */
-  begin(opcode: number, options: OperationOptions | undefined): Slot | null {
+  begin(opcode: number, options: OperationOptions | undefined, standing = false): Slot | null {
     if (this.#state !== 'open') throw ringClosedError()
     if (options !== undefined && checkOptions(options)) this.cancels.beforeDrain(this.control)
     if (this.#backlog.length !== 0 && !this.#backlog.resuming && this.linking === 0) return null
@@ -111,7 +113,7 @@ export class Engine {
     if (timed && this.ring.sqEntries < 2) {
       throw stateError('Cannot use a timeout: it takes two entries, and the ring has one')
     }
-    const slot = this.slots.take()
+    const slot = standing ? this.slots.takeStanding() : this.slots.take()
     if (slot === null) return null
     // With a timeout, the entry behind must be free too.
     const sqe = timed && !this.#room(2) ? null : this.#entry()
@@ -126,7 +128,7 @@ export class Engine {
     sqe.words[SQE.USER_DATA + 1] = slot.generation
     const control = this.control
     control[CTL.LIVE]!++
-    slot.referenced = this.#referenced
+    slot.referenced = this.referenced
     slot.sqeFlags = this.linking
     if (this.linking !== 0) this.linked.join(slot)
     if (options !== undefined) this.#apply(slot, options)
@@ -139,7 +141,8 @@ export class Engine {
 
   /** Whether `entries` operations can begin now, one behind the other and with nothing flushed in between. */
   hasRoom(entries: number): boolean {
-    if (this.#state !== 'open' || this.#backlog.length !== 0 || this.linking !== 0) return false
+    if (this.#state !== 'open' || this.linking !== 0) return false
+    if (this.#backlog.length !== 0 && !this.#backlog.resuming) return false
     return this.slots.available >= entries && this.#room(entries)
   }
 
@@ -217,7 +220,7 @@ export class Engine {
       start,
       slots,
       options?.signal,
-      this.#referenced && options?.ref !== false,
+      this.referenced && options?.ref !== false,
     )
     // With slots free it is the submission queue that is full, and maybe no CQE will come to resume us.
     if (this.slots.available >= slots) this.#retry ??= setTimeout(() => this.#resume(), 1)
@@ -226,9 +229,8 @@ export class Engine {
 
   /** What waits for its turn holds the process open as if it were in flight: those before it may all be `ref: false`. */
   #hold(count: number): void {
-    const control = this.control
-    const held = control[CTL.REFS]!
-    control[CTL.REFS] = held + count
+    const held = this.control[CTL.REFS]!
+    this.control[CTL.REFS] = held + count
     if (held === 0 && count > 0) this.ring.driver.loopActivate(this.ring.handle)
   }
 
@@ -275,11 +277,9 @@ export class Engine {
     this.#cursor = 0
     this.#settleBatch()
     if (this.#backlog.length !== 0) this.#resume()
-    if (this.control[CTL.LIVE] === 0 && this.#drained !== null) {
-      const drained = this.#drained
-      this.#drained = null
-      drained()
-    }
+    if (this.control[CTL.LIVE] !== 0 || this.#drained === null) return
+    this.#drained()
+    this.#drained = null
   }
 
   /** The cursor lives outside so that a callback that drains again first finishes this batch. */
@@ -384,7 +384,7 @@ export class Engine {
 
   /** Whether operations begun from now on hold the process open. */
   reference(on: boolean): void {
-    this.#referenced = on
+    this.referenced = on
     const control = this.control
     for (const slot of this.slots) {
       if (slot.referenced === on) continue

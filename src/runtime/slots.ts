@@ -3,7 +3,6 @@
 
 import type { Sqe } from '../ring/sqe.ts'
 import type { ErrorDetails } from '../sys/error.ts'
-import type { Resource } from './resource.ts'
 
 /** Turns the result of a final CQE (res ≥ 0) into the value its promise resolves to. */
 export type Finish = (res: number, slot: Slot, flags: number) => unknown
@@ -11,6 +10,11 @@ export type Finish = (res: number, slot: Slot, flags: number) => unknown
 /** Takes every CQE of an operation that posts several; `final` is true exactly once, for the last one. */
 export interface Sink {
   onCqe(res: number, flags: number, final: boolean): void
+}
+
+/** An owner of a file that an operation uses: told once, when the kernel has let go. */
+export interface Held {
+  drop(): void
 }
 
 export class Slot {
@@ -29,9 +33,9 @@ export class Slot {
   held: unknown = null
   /** Chunk of the copy pool that the kernel reads, or -1. */
   chunk = -1
-  resource: Resource | null = null
+  resource: Held | null = null
   /** A second file, for operations between two. */
-  other: Resource | null = null
+  other: Held | null = null
   finish: Finish | null = null
   sink: Sink | null = null
   details: ErrorDetails | null = null
@@ -62,10 +66,15 @@ export class Slot {
 /** What of a slot the error of its operation tells; a sink whose slot is free by then has a copy of it. */
 export type Failing = Pick<Slot, 'opcode' | 'signal' | 'expires' | 'details'>
 
+/** Marks the index of a standing slot, below USER_DATA_INTERNAL. */
+const STANDING = 1 << 29
+
 export class Slots {
   readonly max: number
   readonly #slots: Slot[] = []
   readonly #free: Slot[] = []
+  readonly #standing: Slot[] = []
+  readonly #freeStanding: Slot[] = []
 
   constructor(max: number) {
     this.max = max
@@ -86,9 +95,23 @@ export class Slots {
     return slot
   }
 
+  /**
+   * Takes a slot for an operation that stands and waits, as the multishot receive of an idle connection does. It is none of the
+   * `max`, so that ten thousand of them leave room for the others, and it has no scratch block.
+   */
+  takeStanding(): Slot {
+    let slot = this.#freeStanding.pop()
+    if (slot === undefined) {
+      slot = new Slot(STANDING | this.#standing.length)
+      this.#standing.push(slot)
+    }
+    slot.busy = true
+    return slot
+  }
+
   /** The slot that user_data names, or null when the CQE is not for an operation that is in flight. */
   find(index: number, generation: number): Slot | null {
-    const slot = this.#slots[index]
+    const slot = (index & STANDING) === 0 ? this.#slots[index] : this.#standing[index ^ STANDING]
     return slot !== undefined && slot.generation === generation && slot.busy ? slot : null
   }
 
@@ -111,7 +134,8 @@ export class Slots {
     slot.sqeFlags = 0
     slot.personality = 0
     slot.succeeds = 0
-    this.#free.push(slot)
+    if ((slot.index & STANDING) === 0) this.#free.push(slot)
+    else this.#freeStanding.push(slot)
   }
 
   /** Operations that could begin before `max` is reached. */
@@ -121,5 +145,6 @@ export class Slots {
 
   *[Symbol.iterator](): Generator<Slot> {
     for (const slot of this.#slots) if (slot.busy) yield slot
+    for (const slot of this.#standing) if (slot.busy) yield slot
   }
 }
