@@ -3,7 +3,7 @@
 // The request ends with the first CQE without F_MORE, also after success: then it is armed again while someone listens.
 
 import { AbortError, errnoError, ringClosedError } from '../sys/error.ts'
-import { checkInteger } from '../sys/validate.ts'
+import { checkBoolean, checkInteger, checkObject } from '../sys/validate.ts'
 import type { Engine } from './engine.ts'
 import { checkSignal, listen } from './options.ts'
 import type { Sink, Slot } from './slots.ts'
@@ -60,9 +60,11 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
   constructor(engine: Engine, kind: MultishotKind<T>, options: MultishotOptions = {}) {
     this.#engine = engine
     this.#kind = kind
+    checkObject('options', options)
     const { capacity = 256 } = options
     checkInteger('options.capacity', capacity, 1)
     this.#capacity = capacity
+    if (options.ref !== undefined) checkBoolean('options.ref', options.ref)
     this.#signal = options.signal
     this.#ref = options.ref
     if (engine.closed) throw ringClosedError()

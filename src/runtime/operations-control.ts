@@ -72,10 +72,10 @@ export class ControlOperations extends NetOperations {
    */
   nop(options?: NopOptions): Promise<number> {
     try {
-      const flags = options === undefined ? 0 : optionalWord('options.flags', options.flags)
+      const flags = optionalWord('options.flags', options?.flags)
       if (options?.result !== undefined)
         checkInteger('options.result', options.result, -0x80000000, 0x7fffffff)
-      if (options?.file !== undefined) checkTarget(options.file, 'nop')
+      if (options?.file !== undefined) checkTarget(options.file, 'nop', 'options.file')
       const slot = this.engine.begin(IORING_OP_NOP, options)
       if (slot === null) return this.engine.later(() => this.nop(options), options)
       prepNop(slot.sqe)

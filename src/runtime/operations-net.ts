@@ -196,8 +196,7 @@ export class NetOperations extends PathOperations {
   accept(file: FileTarget, options?: AcceptOptions): Promise<number> {
     try {
       checkTarget(file, 'accept')
-      const flags = options?.flags ?? 0
-      checkWord('flags', flags)
+      const flags = optionalWord('options.flags', options?.flags)
       checkSlot(options?.slot)
       const ioprio = optionalWord('options.ioprio', options?.ioprio, 65535)
       const slot = this.engine.begin(IORING_OP_ACCEPT, options)
@@ -224,8 +223,7 @@ export class NetOperations extends PathOperations {
    */
   acceptMultishot(file: FileTarget, options?: MultishotOptions & { flags?: number }): Multishot<number> {
     checkTarget(file, 'accept')
-    const flags = options?.flags ?? 0
-    checkWord('flags', flags)
+    const flags = optionalWord('options.flags', options?.flags)
     const kind: MultishotKind<number> = {
       syscall: 'accept',
       arm: (engine) => {
@@ -315,8 +313,7 @@ export class NetOperations extends PathOperations {
   ): Multishot<Chunk> {
     checkTarget(file, 'recv')
     if (!(group instanceof BufferGroup)) throw argumentTypeError('group', 'an instance of BufferGroup', group)
-    const flags = options?.flags ?? 0
-    checkWord('flags', flags)
+    const flags = optionalWord('options.flags', options?.flags)
     const kind: MultishotKind<Chunk> = {
       syscall: 'recv',
       arm: (engine) => {
@@ -346,8 +343,7 @@ export class NetOperations extends PathOperations {
     options?: OperationOptions & { flags?: number },
   ): Promise<number> {
     checkTarget(file, 'sendmsg')
-    const flags = options?.flags ?? 0
-    checkWord('flags', flags)
+    const flags = optionalWord('options.flags', options?.flags)
     if (!Array.isArray(message?.buffers))
       throw argumentTypeError('message.buffers', 'an instance of Array', message?.buffers)
     const iovecs = this.iovecs(message.buffers)
@@ -385,8 +381,7 @@ export class NetOperations extends PathOperations {
     options?: OperationOptions & { flags?: number },
   ): Promise<ReceivedMessage> {
     checkTarget(file, 'recvmsg')
-    const flags = options?.flags ?? 0
-    checkWord('flags', flags)
+    const flags = optionalWord('options.flags', options?.flags)
     if (!Array.isArray(message?.buffers))
       throw argumentTypeError('message.buffers', 'an instance of Array', message?.buffers)
     const iovecs = this.iovecs(message.buffers)

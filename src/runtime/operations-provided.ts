@@ -14,6 +14,7 @@ import {
 import { MSG_NOSIGNAL, MSG_WAITALL } from '../sys/constants.ts'
 import { argumentTypeError, invalidArgument, ringClosedError } from '../sys/error.ts'
 import { decodeSockaddr, SOCKADDR_BYTES, type SocketAddress } from '../sys/sockaddr.ts'
+import { checkObject } from '../sys/validate.ts'
 import { BufferGroup, type Chunk } from './buffer-group.ts'
 import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
 import { requireOpcode } from './opcode-gate.ts'
@@ -237,6 +238,7 @@ export class ProvidedOperations extends DirectOperations {
   /** Makes a group of buffers to fill and to send together, see `sendBundle`. */
   sendGroup(options?: SendGroupOptions): SendGroup {
     if (this.engine.closed) throw ringClosedError()
+    checkObject('options', options)
     return new SendGroup(this.engine, options)
   }
 

@@ -8,7 +8,7 @@ import { SQE } from '../ring/sqe.ts'
 import { IOSQE_BUFFER_SELECT } from '../sys/abi.ts'
 import { rangeError, stateError } from '../sys/error.ts'
 import { storeRelease16, writeU64 } from '../sys/memory.ts'
-import { checkInteger } from '../sys/validate.ts'
+import { checkBoolean, checkInteger } from '../sys/validate.ts'
 import { nextGroupId } from './buffer-group.ts'
 import type { Engine } from './engine.ts'
 import { checkView } from './operations.ts'
@@ -50,6 +50,7 @@ export class SendGroup {
     checkInteger('options.entries', entries, 1, 32768)
     if ((entries & (entries - 1)) !== 0) throw rangeError('options.entries', 'a power of two', entries)
     checkInteger('options.bufferBytes', bufferBytes, 1, 1 << 24)
+    checkBoolean('options.mapped', mapped)
     this.#engine = engine
     this.#mapped = mapped
     this.id = nextGroupId(engine)
