@@ -227,12 +227,10 @@ export const many = (...own: readonly Domain[]): Domain =>
 // ---------------------------------------------------------------- arguments of single methods
 
 export function lentOf(name: string): Domain {
+  const one = lent(name)
   return {
-    ...lent(name),
-    bad: (ring) =>
-      lent(name)
-        .bad(ring)
-        .map(([code, one]) => [code === TYPE || code === 'ERR_BUFFER_DETACHED' ? STATE : code, one]),
+    ...one,
+    bad: (ring) => one.bad(ring).map(([code, bad]) => [code === DETACHED ? STATE : code, bad]),
   }
 }
 

@@ -1,7 +1,7 @@
 // What every method of Uring takes, argument by argument.
 // Flow: 49.arguments.test.ts → this → argument-domains.ts.
 
-import type { Uring, UringOptions } from 'ringcore'
+import { type BufferGroup, Uring, type UringOptions } from 'ringcore'
 import * as sys from 'ringcore/sys'
 import {
   address,
@@ -79,10 +79,25 @@ const ms = domain('ms', 1, [
   ...[-1, Number.NaN, Infinity, 2 ** 54].map((value) => [RANGE, value] as const),
 ])
 const clocked = [choice('clock', 'monotonic'), bool('absolute')]
+/** Groups of a ring that ended: another one's. */
+const elsewhere = new Uring()
+const foreignGroup = elsewhere.bufferGroup({ entries: 1, bufferBytes: 64 })
+const foreignSending = elsewhere.sendGroup({ entries: 1, bufferBytes: 64 })
+foreignSending.add(Buffer.from('x'))
+await elsewhere.close()
+function closedGroup(ring: Uring): BufferGroup {
+  const made = ring.bufferGroup({ entries: 1, bufferBytes: 64 })
+  made.close()
+  return made
+}
 const group = domain(
   'group',
   (ring: Uring) => ring.bufferGroup({ entries: 1, bufferBytes: 64 }),
-  [{}, null, undefined, 5].map((value) => [TYPE, value] as const),
+  (ring) => [
+    ...[{}, null, undefined, 5].map((value) => [TYPE, value] as const),
+    [VALUE, foreignGroup],
+    [STATE, closedGroup(ring)],
+  ],
 )
 const sending = domain(
   'group',
@@ -91,7 +106,11 @@ const sending = domain(
     made.add(Buffer.from('x'))
     return made
   },
-  (ring) => [...[{}, null, undefined, 5].map((value) => [TYPE, value] as const), [STATE, ring.sendGroup()]],
+  (ring) => [
+    ...[{}, null, undefined, 5].map((value) => [TYPE, value] as const),
+    [STATE, ring.sendGroup()],
+    [VALUE, foreignSending],
+  ],
 )
 const outgoing = object('message', [buffers, address('address', true), bytes('control')], true)
 const words = [

@@ -3,7 +3,7 @@
 // man io_uring_register(2), io_uring_registered_buffers(7), io_uring_registered_files(7)
 
 import * as abi from '../sys/abi.ts'
-import { argumentTypeError, bufferResizableError } from '../sys/error.ts'
+import { argumentTypeError, bufferResizableError, ringClosedError } from '../sys/error.ts'
 import { writeU64 } from '../sys/memory.ts'
 import { checkFd, checkInteger } from '../sys/validate.ts'
 import {
@@ -56,6 +56,21 @@ export abstract class Resources {
     const core = this.#core
     core.assertOpen()
     if (core.driver.hold(core.handle, memory) < 0) core.forGood.push(memory)
+  }
+
+  /** Ends what `hold` began, of a mapping that no operation can touch any more. */
+  letGo(memory: ArrayBuffer): void {
+    const core = this.#core
+    if (core.closed) throw ringClosedError()
+    core.letGo(memory)
+  }
+
+  /** As `letGo`, as soon as the kernel holds no operation; that is looked at with the next register call. */
+  retire(memory: ArrayBuffer): void {
+    const core = this.#core
+    if (core.closed) throw ringClosedError()
+    core.retiredMaps.add(memory)
+    core.releaseRetired()
   }
 
   // — Buffers —
@@ -138,6 +153,7 @@ export abstract class Resources {
   /** Lets go of a view that was taken out of the table, once its tag has come: nothing can use it. */
   forgetRetired(view: ArrayBufferView): void {
     const core = this.#core
+    if (core.closed) throw ringClosedError()
     if (core.retired.length > 0) core.retired = core.retired.filter((retired) => retired !== view)
   }
 

@@ -236,7 +236,9 @@ export class BufferTable {
   }
 
   #in(memory: Registration, index: number, tagged: boolean): Place {
-    const place = new Place(memory, index, tagged, (view) => this.#ring.forgetRetired(view))
+    const place = new Place(memory, index, tagged, (view) => {
+      if (!this.#ring.closed) this.#ring.forgetRetired(view)
+    })
     const { buffer } = memory.view
     const others = this.#places.get(buffer)
     if (others === undefined) this.#places.set(buffer, [place])

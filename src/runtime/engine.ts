@@ -111,9 +111,8 @@ export class Engine {
     if (options !== undefined && checkOptions(options)) this.cancels.beforeDrain(this.control)
     if (this.#backlog.length !== 0 && !this.#backlog.resuming && this.linking === 0) return null
     const timed = options?.timeout !== undefined
-    if (timed && this.ring.sqEntries < 2) {
+    if (timed && this.ring.sqEntries < 2)
       throw stateError('Cannot use a timeout: it takes two entries, and the ring has one')
-    }
     const slot = standing ? this.slots.takeStanding() : this.slots.take()
     if (slot === null) return null
     // With a timeout, the entry behind must be free too.
@@ -407,11 +406,12 @@ export class Engine {
   }
 
   /** Ends the ring: see `Uring.close`. */
-  close(): Promise<void> {
-    if (this.linking !== 0)
-      return Promise.reject(stateError('Cannot close the ring while a chain is being written'))
+  async close(): Promise<void> {
+    if (this.linking !== 0) throw stateError('Cannot close the ring while a chain is being written')
+    // Without the pages that a resize could not map, no CQE can be counted.
+    if (this.ring.isUnmapped) this.ring.remap()
     this.#closed ??= this.#close()
-    return this.#closed
+    await this.#closed
   }
 
   async #close(): Promise<void> {
@@ -444,14 +444,14 @@ export class Engine {
   #enterFailed(error: UringError): void {
     if (error.errno === -EBADR) {
       process.emitWarning(`A completion was lost for want of kernel memory: ${error.message}`)
-    } else if (error.errno !== -ENOMEM) this.#fail(error) // ENOMEM: the entries stay queued, and go down later
+    } else if (error.errno !== -ENOMEM) this.fail(error) // ENOMEM: the entries stay queued, and go down later
   }
 
   /**
    * `enter` itself failed for good (the ring fd was closed under us, say): no CQE will come any more. Every promise is told, and
    * what the kernel may still use stays held for ever: a leak is safe, a free is not.
    */
-  #fail(error: Error): void {
+  fail(error: Error): void {
     if (this.#state !== 'open') return
     this.#state = 'closed'
     this.#backlog.rejectAll(error)

@@ -33,7 +33,7 @@ import {
 import { MSG_NOSIGNAL, SOCK_CLOEXEC } from '../sys/constants.ts'
 import { argumentTypeError } from '../sys/error.ts'
 import { decodeSockaddr, encodeSockaddr, type SocketAddress } from '../sys/sockaddr.ts'
-import { BufferGroup, type Chunk } from './buffer-group.ts'
+import { type BufferGroup, type Chunk, checkGroup } from './buffer-group.ts'
 import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
 import { requireOpcode } from './opcode-gate.ts'
 import {
@@ -312,7 +312,7 @@ export class NetOperations extends PathOperations {
     options?: MultishotOptions & { flags?: number },
   ): Multishot<Chunk> {
     checkTarget(file, 'recv')
-    if (!(group instanceof BufferGroup)) throw argumentTypeError('group', 'an instance of BufferGroup', group)
+    checkGroup(this.engine, group)
     const flags = optionalWord('options.flags', options?.flags)
     const kind: MultishotKind<Chunk> = {
       syscall: 'recv',

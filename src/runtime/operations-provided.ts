@@ -15,7 +15,7 @@ import { MSG_NOSIGNAL, MSG_WAITALL } from '../sys/constants.ts'
 import { argumentTypeError, invalidArgument, ringClosedError } from '../sys/error.ts'
 import { decodeSockaddr, SOCKADDR_BYTES, type SocketAddress } from '../sys/sockaddr.ts'
 import { checkObject } from '../sys/validate.ts'
-import { BufferGroup, type Chunk } from './buffer-group.ts'
+import { type BufferGroup, type Chunk, checkGroup } from './buffer-group.ts'
 import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
 import { requireOpcode } from './opcode-gate.ts'
 import { checkTarget, type FileTarget, optionalWord } from './operations.ts'
@@ -27,10 +27,6 @@ import { collect } from './sinks.ts'
 const ENOBUFS = -105
 /** sizeof struct io_uring_recvmsg_out, which leads each buffer. */
 const RECVMSG_OUT_BYTES = 16
-
-function checkGroup(group: unknown): asserts group is BufferGroup {
-  if (!(group instanceof BufferGroup)) throw argumentTypeError('group', 'an instance of BufferGroup', group)
-}
 
 /** A received message in a buffer of the group; give it back with `release()`, or say `using`. */
 export class ReceivedDatagram {
@@ -124,7 +120,7 @@ export class ProvidedOperations extends DirectOperations {
   readMultishot(file: FileTarget, group: BufferGroup, options?: MultishotOptions): Multishot<Chunk> {
     requireOpcode(this.engine, IORING_OP_READ_MULTISHOT)
     checkTarget(file, 'read')
-    checkGroup(group)
+    checkGroup(this.engine, group)
     const kind: MultishotKind<Chunk> = {
       syscall: 'read',
       arm: (engine) => {
@@ -160,7 +156,7 @@ export class ProvidedOperations extends DirectOperations {
     options?: MultishotOptions & { flags?: number; nameLength?: number; controlLength?: number },
   ): Multishot<ReceivedDatagram> {
     checkTarget(file, 'recvmsg')
-    checkGroup(group)
+    checkGroup(this.engine, group)
     if (group.incremental)
       throw invalidArgument(
         'Cannot receive messages into an incremental group: what meets the end of a buffer would be cut; use a plain group',
@@ -212,7 +208,7 @@ export class ProvidedOperations extends DirectOperations {
     options?: MultishotOptions & { flags?: number },
   ): Multishot<Bundle> {
     checkTarget(file, 'recv')
-    checkGroup(group)
+    checkGroup(this.engine, group)
     const flags = optionalWord('options.flags', options?.flags)
     const kind: MultishotKind<Bundle> = {
       syscall: 'recv',
@@ -262,7 +258,7 @@ export class ProvidedOperations extends DirectOperations {
     checkTarget(file, 'send')
     if (!(group instanceof SendGroup)) throw argumentTypeError('group', 'an instance of SendGroup', group)
     const flags = optionalWord('options.flags', options?.flags)
-    group.checkReady()
+    group.checkReady(this.engine)
     const slot = this.engine.begin(IORING_OP_SEND, options)
     if (slot === null) return this.engine.later(() => this.sendBundle(file, group, options), options)
     prepSendBundle(slot.sqe, -1, 0, flags | MSG_NOSIGNAL | MSG_WAITALL)

@@ -163,7 +163,8 @@ export class RegistrationOperations extends CommandOperations {
    * How many operations may be in flight stays as it was when the ring was made.
    *
    * @param sizes `entries` of the submission queue, `cqEntries` of the completion queue
-   * @throws ERR_OUT_OF_RANGE: fewer completions than operations may be in flight · EINVAL (a kernel before 6.13) · EOVERFLOW
+   * @throws ERR_OUT_OF_RANGE: fewer completions than operations may be in flight · EINVAL (a kernel before 6.13) · EOVERFLOW ·
+   *   ENOMEM (no room for the new pages: the ring is at its end, all that was in flight rejects; close it before its thread ends)
    * @kernel 6.13 · IORING_REGISTER_RESIZE_RINGS
    * @man io_uring_resize_rings(3)
    */
@@ -176,7 +177,13 @@ export class RegistrationOperations extends CommandOperations {
     if (this.engine.linking !== 0) throw stateError('Cannot resize the ring while a chain is being written')
     // Entries that are claimed and not written yet would be lost from sight; there are none between two operations.
     this.engine.flush()
-    this.engine.ring.resizeRings(entries, cqEntries)
+    try {
+      this.engine.ring.resizeRings(entries, cqEntries)
+    } catch (error) {
+      // Without its pages the ring is of no use: every promise is told, and only close() is left.
+      if (this.engine.ring.isUnmapped) this.engine.fail(error as Error)
+      throw error
+    }
   }
 
   /**

@@ -68,7 +68,7 @@ export function checkView(view: unknown, name = 'buffer'): asserts view is Array
 }
 
 /** Node 20 has no `detached` property; making a view of a detached buffer throws everywhere. */
-function isDetached(view: ArrayBufferView): boolean {
+export function isDetached(view: ArrayBufferView): boolean {
   try {
     new Uint8Array(view.buffer)
     return false

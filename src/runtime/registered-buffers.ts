@@ -14,6 +14,7 @@ import {
 import { checkInteger } from '../sys/validate.ts'
 import { type BufferTable, type Place, Registration } from './buffer-table.ts'
 import type { Engine } from './engine.ts'
+import { isDetached } from './operations.ts'
 
 /** The kernel maps at most so many bytes as one buffer, and has so many places. */
 const BYTES_MAX = 1 << 30
@@ -35,7 +36,7 @@ function checkOne(name: string, view: unknown): asserts view is ArrayBufferView 
     throw argumentTypeError(name, 'null or an instance of Buffer, TypedArray or DataView', view)
   if ((view.buffer as ArrayBufferLike & { resizable?: boolean }).resizable === true)
     throw bufferResizableError(name)
-  if ((view.buffer as { detached?: boolean }).detached === true) throw bufferDetachedError(name)
+  if (view.byteLength === 0 && isDetached(view)) throw bufferDetachedError(name)
   if (view.byteLength === 0 || view.byteLength > BYTES_MAX)
     throw rangeError(`${name}.byteLength`, `>= 1 && <= ${BYTES_MAX}`, view.byteLength)
 }
