@@ -10,12 +10,14 @@ import {
   IORING_OP_RECVMSG,
   IORING_OP_SEND,
   IORING_RECVSEND_BUNDLE,
+  IOSQE_BUFFER_SELECT,
 } from '../sys/abi.ts'
 import { MSG_NOSIGNAL, MSG_WAITALL } from '../sys/constants.ts'
 import { argumentTypeError, invalidArgument, ringClosedError } from '../sys/error.ts'
 import { decodeSockaddr, SOCKADDR_BYTES, type SocketAddress } from '../sys/sockaddr.ts'
 import { checkObject } from '../sys/validate.ts'
 import { type BufferGroup, type Chunk, checkGroup } from './buffer-group.ts'
+import { type GatedFlag, withFlag } from './flag-gate.ts'
 import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
 import { requireOpcode } from './opcode-gate.ts'
 import { checkTarget, type FileTarget, optionalWord } from './operations.ts'
@@ -27,6 +29,23 @@ import { collect } from './sinks.ts'
 const ENOBUFS = -105
 /** sizeof struct io_uring_recvmsg_out, which leads each buffer. */
 const RECVMSG_OUT_BYTES = 16
+
+const RECV_BUNDLE: GatedFlag = {
+  name: 'IORING_RECVSEND_BUNDLE of RECV',
+  since: '6.10',
+  write: (sqe) => {
+    prepRecvMultishot(sqe, -1, 0, 0, 0)
+    sqe.words[SQE.OPCODE]! |= (IORING_RECVSEND_BUNDLE << 16) | (IOSQE_BUFFER_SELECT << 8)
+  },
+}
+const SEND_BUNDLE: GatedFlag = {
+  name: 'IORING_RECVSEND_BUNDLE of SEND',
+  since: '6.10',
+  write: (sqe) => {
+    prepSendBundle(sqe, -1, 0, 0)
+    sqe.words[SQE.OPCODE]! |= IOSQE_BUFFER_SELECT << 8
+  },
+}
 
 /** A received message in a buffer of the group; give it back with `release()`, or say `using`. */
 export class ReceivedDatagram {
@@ -198,7 +217,7 @@ export class ProvidedOperations extends DirectOperations {
    *
    * The fewer, larger steps of a busy stream. `release()` each bundle (or `using`). The iteration ends when the peer ends its side.
    *
-   * @throws EINVAL: this kernel does not have bundles
+   * @throws ERR_RING_FEATURE: this kernel does not have bundles
    * @kernel 6.10 · IORING_OP_RECV with IORING_RECV_MULTISHOT and IORING_RECVSEND_BUNDLE
    * @man io_uring_prep_recv(3)
    */
@@ -227,6 +246,7 @@ export class ProvidedOperations extends DirectOperations {
       },
       discard: (bundle) => bundle.release(),
       starved: (again) => group.onRelease(again),
+      flag: RECV_BUNDLE,
     }
     return new Multishot(this.engine, kind, options)
   }
@@ -245,7 +265,7 @@ export class ProvidedOperations extends DirectOperations {
    * the group: no byte is lost or sent twice.
    *
    * @returns bytes sent; fewer than waited when it was cut
-   * @throws EPIPE · ECONNRESET · ENOTCONN · EINVAL: this kernel does not have bundles · ERR_INVALID_STATE: nothing was added,
+   * @throws EPIPE · ECONNRESET · ENOTCONN · ERR_RING_FEATURE: this kernel does not have bundles · ERR_INVALID_STATE: nothing was added,
    *   or the group is being sent
    * @kernel 6.10 · IORING_OP_SEND with IORING_RECVSEND_BUNDLE
    * @man io_uring_prep_send_bundle(3), send(2)
@@ -273,10 +293,11 @@ export class ProvidedOperations extends DirectOperations {
         group.sent(res)
       }
     }
-    return collect(this.engine, slot, take, () => {
+    const sent = collect(this.engine, slot, take, () => {
       group.ended()
       // The group ran dry after something was sent: all is done.
       return failure === 0 || (failure === ENOBUFS && bytes > 0) ? { value: bytes } : { error: failure }
     })
+    return withFlag(this.engine, SEND_BUNDLE, sent)
   }
 }
