@@ -210,6 +210,18 @@ export class Server extends AdoptableEmitter {
     this.#listening(place)
   }
 
+  /** Listens without asking anybody; `listen` of old libraries. A path comes as the address, with -1 for port and family. */
+  _listen2(address: string | null, port: number, family: number, backlog?: number, fd?: number): void {
+    const isPath = port === -1 && family === -1
+    const where = isPath
+      ? { path: address! }
+      : ({ address: address ?? undefined, port, family: family === 6 ? 6 : 4 } as const)
+    this.#open(
+      fd === undefined ? { ...where, backlog: backlog || BACKLOG } : { fd, backlog: backlog || BACKLOG },
+      true,
+    )
+  }
+
   /** In a cluster the primary listens, and hands connections out. */
   #openShared(place: Place, asked?: ListenOptions): void {
     const { address: host, port, path, backlog, ipv6Only, readableAll, writableAll } = place
