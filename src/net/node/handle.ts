@@ -234,6 +234,11 @@ export class StreamHandle {
     return res
   }
 
+  /** Whom async_hooks knows the connection as; node:http asks. */
+  getAsyncId(): number {
+    return this.#scope.asyncId()
+  }
+
   // ---- holding the process open
 
   ref(): void {

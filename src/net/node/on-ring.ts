@@ -2,6 +2,7 @@
 // Flow: net.ts → this → server.ts. The server stays what it is; only who listens changes.
 
 import type * as net from 'node:net'
+import * as tls from 'node:tls'
 import type { Acceptor } from './acceptor.ts'
 import type { SharedListening } from './listening.ts'
 import { Server } from './server.ts'
@@ -77,6 +78,8 @@ export function onRing<T extends net.Server>(server: T): T {
       socket.server = server
       socket._server = server
       server.emit('connection', socket as unknown as net.Socket)
+      // The TLS socket that has wrapped it by now decides when this side ends: it may have much to write yet.
+      if (server instanceof tls.Server) socket.allowHalfOpen = true
     })
     const attach = (): void => {
       const { _handle } = source
