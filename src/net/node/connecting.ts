@@ -4,14 +4,7 @@
 import dns from 'node:dns'
 import { getDefaultAutoSelectFamily, getDefaultAutoSelectFamilyAttemptTimeout, isIP } from 'node:net'
 import { defaultRing } from '../../runtime/executor.ts'
-import {
-  ECANCELED,
-  ECONNREFUSED,
-  ECONNRESET,
-  EHOSTUNREACH,
-  ENAMETOOLONG,
-  ETIMEDOUT,
-} from '../../sys/errno.ts'
+import { ECANCELED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINVAL, ETIMEDOUT } from '../../sys/errno.ts'
 import { argumentTypeError, argumentValueError, type UringError } from '../../sys/error.ts'
 import { encodeSockaddr } from '../../sys/sockaddr.ts'
 import { checkBoolean, checkFunction, checkInteger, checkString } from '../../sys/validate.ts'
@@ -60,7 +53,7 @@ export function connectTo(socket: Socket, path: string): void {
     localPort: undefined,
   }
   if (Buffer.byteLength(path) > UNIX_PATH_MAX) {
-    process.nextTick(failed, socket, attempt, -ENAMETOOLONG)
+    process.nextTick(destroy, socket, atOnce(socket, attempt, -EINVAL))
     return
   }
   const handle = openFor(socket, attempt)

@@ -8,7 +8,7 @@ import { argumentTypeError, type CodedError, rangeError, ringcoreError, UringErr
 export function hostPortError(
   res: number,
   syscall: string,
-  address: string | undefined,
+  address: string | null | undefined,
   port: number | undefined,
   local?: string,
 ): UringError {
@@ -19,7 +19,10 @@ export function hostPortError(
   if (port !== undefined && port > 0) message += ` ${address}:${port}`
   else if (address) message += ` ${address}`
   if (local !== undefined) message += ` - Local (${local})`
-  return new UringError(message, res, code, syscall, { address, port: port === 0 ? undefined : port })
+  return new UringError(message, res, code, syscall, {
+    address: address as string,
+    port: port === 0 ? undefined : port,
+  })
 }
 
 const plain: Readonly<Record<string, string>> = {

@@ -6,7 +6,7 @@ import { chmodSync, statSync, unlinkSync } from 'node:fs'
 import { createServer, isIPv6 } from 'node:net'
 import * as c from '../../sys/constants.ts'
 import type { Driver } from '../../sys/driver.ts'
-import { EACCES, EINVAL, ENAMETOOLONG, ENOENT } from '../../sys/errno.ts'
+import { EACCES, EINVAL, ENOENT } from '../../sys/errno.ts'
 import { socketError } from '../../sys/error.ts'
 import { closeFd } from '../../sys/syscalls.ts'
 import { dup } from './adopt.ts'
@@ -74,7 +74,7 @@ function listenOnAddress(driver: Driver, address: string, place: Place): Listeni
 }
 
 function listenOnPath(driver: Driver, path: string, place: Place): Listening | number {
-  if (Buffer.byteLength(path) > UNIX_PATH_MAX) return -ENAMETOOLONG
+  if (Buffer.byteLength(path) > UNIX_PATH_MAX) return -EINVAL
   const fd = makeSocket(driver, 'unix')
   if (fd < 0) return fd
   let res = bind(driver, fd, { path })

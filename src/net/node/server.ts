@@ -380,9 +380,9 @@ export class Server extends AdoptableEmitter {
 }
 
 /** How Node's errors name a place. */
-function spoken({ address, port, path, fd }: Place): [string | undefined, number | undefined] {
+function spoken({ address, port, path, fd }: Place): [string | null, number | undefined] {
   if (path !== undefined) return [path, -1]
-  if (fd !== undefined) return [undefined, undefined]
+  if (fd !== undefined) return [null, undefined]
   return [address ?? '::', port]
 }
 
