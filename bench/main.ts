@@ -18,6 +18,7 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   read4k: async () => (await import('./read4k.ts')).read4k,
   readfile: async () => (await import('./readfile.ts')).readfile,
   'http-hello': async () => (await import('./http-hello.ts')).httpHello,
+  idle: async () => (await import('./idle.ts')).idle,
   'cat-100MB': async () => (await import('./cat.ts')).cat,
   jobs: async () => (await import('./jobs.ts')).jobs,
   libuv: async () => (await import('./libuv.ts')).libuv,

@@ -12,6 +12,9 @@ import { available } from './ring/probe.ts'
 
 export { type BindOptions, TcpListener } from './net/tcp-listener.ts'
 export { type ConnectOptions, TcpStream } from './net/tcp-stream.ts'
+export { UdpSocket } from './net/udp-socket.ts'
+export { UnixListener } from './net/unix-listener.ts'
+export { UnixStream } from './net/unix-stream.ts'
 
 /** Whose sockets these are: 'ring', or 'node' where no ring can be made. */
 export const backend: 'ring' | 'node' = available().available ? 'ring' : 'node'

@@ -258,14 +258,15 @@ alike('an adopted descriptor is a socket: TCP, Unix sockets, FIFOs', async (net,
   const peer = new net.Socket({ fd: two.release(), allowHalfOpen: true })
   socket.end('over a pair')
   const log: unknown[] = [
-    await text(peer),
+    String(await once(peer, 'data')),
     socket.remoteAddress,
     peer.address(),
     peer.pending,
-    peer.readyState,
   ]
+  if (!peer.readableEnded) await once(peer, 'end')
+  log.push(peer.readyState)
   peer.end()
-  await Promise.all([once(peer, 'close'), socket.resume() && once(socket, 'close')])
+  await Promise.all([once(peer, 'close'), once(socket.resume(), 'close')])
   const { reader, writer } = pipe(t)
   const input = new net.Socket({ fd: reader.release(), writable: false } as never)
   const output = new net.Socket({ fd: writer.release(), readable: false } as never)

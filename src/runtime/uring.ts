@@ -163,12 +163,17 @@ export class Uring extends RegistrationOperations {
    * A step that fails or comes up short cancels the rest, unless it is a `hardlink()`. Results come in the order of the steps.
    *
    * Not so for what changes names, sizes and attributes, and for `fsync`, `fallocate`, `statx`: kernels (up to 6.18) go on after
-   * their errors, except for a bad descriptor. So let such a step be the last, and look at its result before what depends on it.
+   * their errors, except for a bad descriptor. So such a step must be the last; await it before what depends on it. With `hardlink()`
+   * it says that the next step shall run in any case.
+   *
+   * An abort of any step ends the chain: it cancels what runs, and what did not begin does not run. (What is behind a `hardlink()`
+   * does, when that ends.)
    *
    * @param write begins the steps, at once: `(c) => { c.write(fd, a); c.fsync(fd) }`
    * @param options.entries most steps, default 8
    * @returns the steps' results
-   * @throws the error of the step that failed, with `step`, `stepIndex` and `results`
+   * @throws the error of the step that failed, with `step`, `stepIndex` and `results` · ERR_INVALID_ARG_VALUE: a step would run
+   *   although the one before failed (nothing was queued)
    * @man io_uring_linked_requests(7)
    */
   chain(write: (chain: Chain) => unknown, options?: { entries?: number }): Promise<unknown[]> {

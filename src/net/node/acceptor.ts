@@ -65,7 +65,7 @@ export class Acceptor implements Sink {
     try {
       slot =
         engine.linking === 0
-          ? engine.begin(IORING_OP_ACCEPT, this.#referenced ? undefined : UNREFERENCED)
+          ? engine.begin(IORING_OP_ACCEPT, this.#referenced ? undefined : UNREFERENCED, true)
           : null
     } catch {
       // The ring is closed: nothing will ever be accepted.

@@ -113,7 +113,7 @@ export class Reader implements Sink {
     try {
       this.#group ??= receiveBuffers(this.#ring)
       const opcode = this.#isFifo ? IORING_OP_READ_MULTISHOT : IORING_OP_RECV
-      slot = engine.linking === 0 ? engine.begin(opcode, this.holds ? undefined : UNREFERENCED) : null
+      slot = engine.linking === 0 ? engine.begin(opcode, this.holds ? undefined : UNREFERENCED, true) : null
     } catch {
       // The ring is closed, or closing.
       this.#ended(-ECANCELED)
