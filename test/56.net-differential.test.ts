@@ -10,7 +10,7 @@ import { oracle, tempDir, withTimeout } from './helpers.js'
 import { closeDefaultRing } from './net-ring.js'
 import { type Net, play, scenarioOf } from './net-scenarios.js'
 
-const COUNT = process.env.RINGCORE_SOAK ? 3000 : 40
+const COUNT = process.env.RINGCORE_SOAK ? 3000 : 16
 const PAIRS: readonly [string, Net, Net][] = [
   ['ring client, node server', ringNet, nodeNet],
   ['node client, ring server', nodeNet, ringNet],

@@ -27,6 +27,7 @@ async function listening(t: TestContext, server: nodeNet.Server, port = 0): Prom
 }
 
 function told(error: unknown): unknown[] {
+  if (!error) return ['no error']
   const { name, code, errno, syscall, message } = error as NodeJS.ErrnoException
   return [name, code, errno, syscall, message]
 }

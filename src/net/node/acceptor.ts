@@ -29,6 +29,8 @@ const PAUSE_MS = 50
 
 export class Acceptor implements Sink {
   readonly kind: StreamKind
+  /** Whether others may listen on the same open socket: it was adopted. */
+  readonly #isShared: boolean
   readonly #ring: Uring
   readonly #resource: Resource
   readonly #owner: AcceptOwner
@@ -37,7 +39,8 @@ export class Acceptor implements Sink {
   /** A descriptor to give up when there is no other, so that connections can be turned away. */
   #spare = -1
 
-  constructor(ring: Uring, fd: number, kind: StreamKind, owner: AcceptOwner) {
+  constructor(ring: Uring, fd: number, kind: StreamKind, isShared: boolean, owner: AcceptOwner) {
+    this.#isShared = isShared
     this.#ring = ring
     this.#resource = new Resource(fd)
     this.kind = kind
@@ -150,7 +153,7 @@ export class Acceptor implements Sink {
     const fd = this.#resource.surrender()
     if (fd < 0) return
     // The accept in flight keeps the socket open for a moment, but not its port.
-    if (this.kind === 'tcp') this.#driver.syscall(nr.shutdown, fd, SHUT_RDWR)
+    if (this.kind === 'tcp' && !this.#isShared) this.#driver.syscall(nr.shutdown, fd, SHUT_RDWR)
     if (this.#spare >= 0) closeFd(this.#driver, this.#spare)
     this.#spare = -1
     const release = (): number => closeFd(this.#driver, fd)

@@ -1,5 +1,5 @@
 // Classes that old programs may call as functions, as Node's own are: `net.Socket()`, and `net.Socket.call(this)` in a constructor.
-// Flow: socket-base.ts, server.ts extend what `adoptable` gives; net.ts offers what `callable` gives.
+// Flow: net.ts (what it offers), socket-base.ts and server.ts (what they extend) → this → node:stream, node:events.
 
 import { EventEmitter } from 'node:events'
 import { Duplex } from 'node:stream'

@@ -63,14 +63,14 @@ export function connectTo(socket: Socket, path: string): void {
 
 /** A handle with a socket of the right kind; null when that could not be had, and the socket was told. */
 function openFor(socket: Socket, attempt: Attempt): StreamHandle | null {
-  if (socket.isBound) return socket._handle as StreamHandle
+  if (socket._isBound) return socket._handle as StreamHandle
   const { driver } = defaultRing().ring
   const fd = makeSocket(driver, attempt.family ?? 'unix')
   if (fd < 0) {
     socket.destroy(hostPortError(fd, 'connect', attempt.address, attempt.port))
     return null
   }
-  return socket.open(fd, attempt.family === undefined ? 'unix' : 'tcp')
+  return socket._open(fd, attempt.family === undefined ? 'unix' : 'tcp')
 }
 
 /** What options say about where to connect, checked. */
@@ -80,7 +80,7 @@ export function lookupAndConnect(socket: Socket, options: ConnectOptions): void 
   checkString('options.host', host)
   if (host.includes('\0'))
     throw argumentValueError('options.host', host, 'must be a string without null bytes')
-  if (socket.isBound && (localAddress !== undefined || localPort !== undefined)) {
+  if (socket._isBound && (localAddress !== undefined || localPort !== undefined)) {
     throw argumentValueError(
       'options',
       options,
@@ -101,7 +101,7 @@ export function lookupAndConnect(socket: Socket, options: ConnectOptions): void 
     localPort,
   })
   if (family !== 0) {
-    if (socket.isBound) connectOnce(socket, attempt(host, family))
+    if (socket._isBound) connectOnce(socket, attempt(host, family))
     else process.nextTick(() => socket.connecting && connectOnce(socket, attempt(host, family)))
     return
   }
@@ -143,7 +143,7 @@ function checkedPort(port: unknown): number {
 }
 
 function familyChoice(socket: Socket, { autoSelectFamily }: ConnectOptions): boolean {
-  if (socket.isBound) return false
+  if (socket._isBound) return false
   if (autoSelectFamily == null) return getDefaultAutoSelectFamily()
   checkBoolean('options.autoSelectFamily', autoSelectFamily)
   return autoSelectFamily
@@ -201,7 +201,7 @@ function bindLocal(handle: StreamHandle, { family, localAddress, localPort }: At
 
 function finish(socket: Socket, handle: StreamHandle, attempt: Attempt, res: number): void {
   if (socket.destroyed || socket._handle !== handle) return
-  if (res === 0) socket.established(handle)
+  if (res === 0) socket._onEstablished(handle)
   else failed(socket, attempt, res)
 }
 
@@ -356,7 +356,7 @@ class Attempts {
     if (socket._handle !== handle || handle.fd < 0) return
     clearTimeout(this.#timer)
     if (res < 0) this.#failed(attempt, LATE.has(res) ? late(attempt, res) : atOnce(socket, attempt, res))
-    else if (!socket.destroyed) socket.established(handle)
+    else if (!socket.destroyed) socket._onEstablished(handle)
   }
 
   #failed(attempt: Attempt, error: Error): void {

@@ -4,6 +4,7 @@
 
 import { AsyncResource } from 'node:async_hooks'
 import { fstatSync } from 'node:fs'
+import { isatty } from 'node:tty'
 import { prepConnect } from '../../op/prep-net.ts'
 import type { Engine } from '../../runtime/engine.ts'
 import { Resource } from '../../runtime/resource.ts'
@@ -51,7 +52,8 @@ export function kindOf(driver: Driver, fd: number): StreamKind {
   try {
     const stats = fstatSync(fd)
     if (stats.isFIFO()) return 'fifo'
-    if (stats.isFile()) throw invalidFdType('FILE')
+    if (stats.isCharacterDevice() && isatty(fd)) throw invalidFdType('TTY')
+    if (stats.isFile() || stats.isCharacterDevice()) throw invalidFdType('FILE')
     isSocket = stats.isSocket()
   } catch (error) {
     throw (error as NodeJS.ErrnoException).code === 'ERR_INVALID_FD_TYPE' ? error : invalidFdType('UNKNOWN')
@@ -142,7 +144,14 @@ export class StreamHandle {
    */
   connect(address: Uint8Array, done: (res: number) => void): void {
     const engine = this.#engine
-    const slot = engine.begin(IORING_OP_CONNECT, { ref: this.#referenced })
+    let slot: Slot | null
+    try {
+      slot = engine.begin(IORING_OP_CONNECT, { ref: this.#referenced })
+    } catch {
+      // The ring is closed, or closing.
+      process.nextTick(done, -ECANCELED)
+      return
+    }
     if (slot === null) {
       const again = async (): Promise<void> => {
         if (this.fd < 0) done(-ECANCELED)

@@ -201,7 +201,7 @@ export class Server extends AdoptableEmitter {
       process.nextTick(emitError, this, error)
       return
     }
-    const handle = new Acceptor(ring, opened.fd, opened.kind, {
+    const handle = new Acceptor(ring, opened.fd, opened.kind, place.fd !== undefined, {
       onAccept: (fd) => this.#onConnection(fd, opened.kind === 'tcp'),
       onAcceptError: (res) => this.emit('error', socketError(res, 'accept')),
     })

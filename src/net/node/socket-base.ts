@@ -52,7 +52,7 @@ export class SocketBase extends AdoptableDuplex {
   #bytesRead = 0
   #bytesWritten = 0
   /** The path that a Unix socket was bound to before it connected. */
-  protected boundPath: string | undefined
+  protected _boundPath: string | undefined
 
   constructor(options: DuplexOptions) {
     super(options)
@@ -68,7 +68,7 @@ export class SocketBase extends AdoptableDuplex {
   }
 
   /** The handle, once it has a descriptor. */
-  protected get opened(): StreamHandle | null {
+  protected get _opened(): StreamHandle | null {
     return this.#handle instanceof StreamHandle ? this.#handle : null
   }
 
@@ -76,7 +76,7 @@ export class SocketBase extends AdoptableDuplex {
 
   setNoDelay(enable?: boolean): this {
     const on = Boolean(enable ?? true)
-    const handle = this.opened
+    const handle = this._opened
     if (handle !== null && on !== this.#noDelay) handle.setNoDelay(on)
     this.#noDelay = on
     return this
@@ -101,7 +101,7 @@ export class SocketBase extends AdoptableDuplex {
     this.#keepAliveDelay = delay
     this.#keepAliveInterval = every
     this.#keepAliveCount = count
-    if (changes) this.opened?.setKeepAlive(on, delay, every, count)
+    if (changes) this._opened?.setKeepAlive(on, delay, every, count)
     return this
   }
 
@@ -109,7 +109,7 @@ export class SocketBase extends AdoptableDuplex {
   setTypeOfService(tos: number): this {
     if (Number.isNaN(tos)) throw argumentTypeError('tos', 'of type number', tos)
     checkInteger('tos', tos, 0, 255)
-    const handle = this.opened
+    const handle = this._opened
     const changes = tos !== this.#typeOfService
     this.#typeOfService = tos
     const res = handle !== null && changes ? handle.setTypeOfService(tos) : 0
@@ -118,7 +118,7 @@ export class SocketBase extends AdoptableDuplex {
   }
 
   getTypeOfService(): number {
-    const handle = this.opened
+    const handle = this._opened
     if (handle === null) return this.#typeOfService ?? 0
     const res = handle.getTypeOfService()
     if (res < 0) throw socketError(res, 'getTypeOfService')
@@ -126,7 +126,7 @@ export class SocketBase extends AdoptableDuplex {
   }
 
   /** Takes options that wait for a connection. */
-  protected remember(noDelay: boolean, keepAlive: boolean, delay: number, tos?: number): void {
+  protected _remember(noDelay: boolean, keepAlive: boolean, delay: number, tos?: number): void {
     this.#noDelay = noDelay
     this.#keepAlive = keepAlive
     this.#keepAliveDelay = delay
@@ -134,7 +134,7 @@ export class SocketBase extends AdoptableDuplex {
   }
 
   /** Gives the connection the options that were set before it was there. @returns 0 or -errno */
-  protected applyOptions(handle: StreamHandle): number {
+  protected _applyOptions(handle: StreamHandle): number {
     if (this.#noDelay) handle.setNoDelay(true)
     if (this.#keepAlive)
       handle.setKeepAlive(true, this.#keepAliveDelay, this.#keepAliveInterval, this.#keepAliveCount)
@@ -159,7 +159,7 @@ export class SocketBase extends AdoptableDuplex {
     if (this.destroyed) return this
     this.timeout = msecs
     const delay = checkDelay('msecs', msecs)
-    this.clearTimer()
+    this._clearTimer()
     if (callback !== undefined) checkFunction('callback', callback)
     if (delay === 0) {
       if (callback !== undefined) this.removeListener('timeout', callback)
@@ -170,7 +170,7 @@ export class SocketBase extends AdoptableDuplex {
     return this
   }
 
-  clearTimer(): void {
+  _clearTimer(): void {
     if (this[TIMER] === null) return
     clearTimeout(this[TIMER])
     this[TIMER] = null
@@ -213,7 +213,7 @@ export class SocketBase extends AdoptableDuplex {
   }
 
   _getsockname(): NodeAddress {
-    if (this.boundPath !== undefined) return { address: this.boundPath }
+    if (this._boundPath !== undefined) return { address: this._boundPath }
     if (this.#handle === null) return {}
     if (this._sockname === null) {
       this._sockname = {}
@@ -287,7 +287,7 @@ export class SocketBase extends AdoptableDuplex {
   }
 
   /** Keeps the counters and lets the handle go. */
-  protected takeHandle(): StreamHandle | UnopenedHandle | null {
+  protected _takeHandle(): StreamHandle | UnopenedHandle | null {
     const handle = this.#handle
     if (handle === null) return null
     this.#bytesRead = handle.bytesRead

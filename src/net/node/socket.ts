@@ -119,7 +119,7 @@ export class Socket extends SocketBase {
     this.#ears = new Ears(this, isOnRead(onread) ? onread : null)
     const { typeOfService } = options
     if (typeOfService !== undefined) checkInteger('options.typeOfService', typeOfService, 0, 255)
-    this.remember(
+    this._remember(
       Boolean(options.noDelay),
       Boolean(options.keepAlive),
       ~~(Number(options.keepAliveInitialDelay) / 1000),
@@ -129,7 +129,7 @@ export class Socket extends SocketBase {
     if (options.handle) this.#adopt(options.handle)
     else if (options.fd !== undefined) {
       checkFd(options.fd)
-      this.open(options.fd)
+      this._open(options.fd)
     }
     if (this._handle !== null && options.readable !== false && !this.#boundFd) {
       if (options.pauseOnCreate) this.pause()
@@ -146,15 +146,15 @@ export class Socket extends SocketBase {
       readableHighWaterMark: server.highWaterMark,
       writableHighWaterMark: server.highWaterMark,
     })
-    socket.remember(server.noDelay, server.keepAlive, server.keepAliveInitialDelay)
-    socket.applyOptions(socket.open(fd, kind))
+    socket._remember(server.noDelay, server.keepAlive, server.keepAliveInitialDelay)
+    socket._applyOptions(socket._open(fd, kind))
     if (server.pauseOnConnect) socket.pause()
     else socket.read(0)
     return socket
   }
 
   /** Makes a descriptor this socket's connection; the socket closes it. */
-  open(fd: number, kind?: StreamKind): StreamHandle {
+  _open(fd: number, kind?: StreamKind): StreamHandle {
     const ring = defaultRing()
     const handle = new StreamHandle(ring, fd, kind ?? kindOf(ring.ring.driver, fd), this.#ears)
     if (this._handle !== null && !this._handle.hasRef()) handle.unref()
@@ -167,10 +167,10 @@ export class Socket extends SocketBase {
     if (isBoundSocket(source)) {
       const { fd, path } = consume(source)
       this.#boundFd = true
-      this.boundPath = path
-      this.open(fd)
+      this._boundPath = path
+      this._open(fd)
     } else if (hasFd(source)) {
-      this.open(dup(source.fd))
+      this._open(dup(source.fd))
       source.close()
     } else {
       throw argumentTypeError('options.handle', 'a handle with a descriptor', source)
@@ -193,7 +193,7 @@ export class Socket extends SocketBase {
   }
 
   /** Whether `connect` goes through a socket that was bound before. */
-  get isBound(): boolean {
+  get _isBound(): boolean {
     return this.#boundFd && this._handle !== null
   }
 
@@ -212,7 +212,7 @@ export class Socket extends SocketBase {
       this._peername = null
       this._sockname = null
     }
-    const isPipe = this.isBound ? this.opened?.kind !== 'tcp' : Boolean(options.path)
+    const isPipe = this._isBound ? this._opened?.kind !== 'tcp' : Boolean(options.path)
     if (this._handle === null) {
       revive(this)
       this._handle = new UnopenedHandle()
@@ -227,11 +227,11 @@ export class Socket extends SocketBase {
   }
 
   /** The connection is there: what was set before takes effect, and it is told. */
-  established(handle: StreamHandle): void {
+  _onEstablished(handle: StreamHandle): void {
     this.connecting = false
     this._sockname = null
     this._unrefTimer()
-    const res = this.applyOptions(handle)
+    const res = this._applyOptions(handle)
     if (res < 0) this.emit('error', socketError(res, 'setTypeOfService'))
     this.emit('connect')
     this.emit('ready')
@@ -253,7 +253,7 @@ export class Socket extends SocketBase {
 
   /** With `onread` nothing is buffered, so these start and stop the connection itself. */
   #flow(on: boolean): void {
-    const handle = this.opened
+    const handle = this._opened
     if (!this.#ears.ownsBuffer || this.connecting || handle === null || handle.reading === on) return
     if (on) this.#readStart(handle)
     else {
@@ -280,7 +280,7 @@ export class Socket extends SocketBase {
   // ---- writing
 
   override _write(chunk: Uint8Array | string, encoding: Encoding, done: WriteDone): void {
-    const handle = this.opened
+    const handle = this._opened
     if (handle === null || this.connecting) this._writeGeneric(false, chunk, encoding, done)
     else {
       this._unrefTimer()
@@ -289,7 +289,7 @@ export class Socket extends SocketBase {
   }
 
   override _writev(pieces: Piece[], done: WriteDone): void {
-    const handle = this.opened
+    const handle = this._opened
     if (handle === null || this.connecting) this._writeGeneric(true, pieces, '', done)
     else {
       this._unrefTimer()
@@ -312,7 +312,7 @@ export class Socket extends SocketBase {
     }
     this._pendingData = null
     this._pendingEncoding = ''
-    if (this.opened === null) done(plainError('ERR_SOCKET_CLOSED'))
+    if (this._opened === null) done(plainError('ERR_SOCKET_CLOSED'))
     else if (isMany) this._writev(data as Piece[], done)
     else this._write(data as string, encoding as Encoding, done)
   }
@@ -322,7 +322,7 @@ export class Socket extends SocketBase {
       this.once('connect', () => this._final(done))
       return
     }
-    const handle = this.opened
+    const handle = this._opened
     if (handle === null) done()
     else
       handle.shutdown((res) => done(res < 0 && res !== -ENOTCONN ? socketError(res, 'shutdown') : undefined))
@@ -360,8 +360,8 @@ export class Socket extends SocketBase {
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     this.connecting = false
     for (let socket: SocketBase | null = this; socket != null; socket = socket._parent as SocketBase | null)
-      socket.clearTimer?.()
-    const handle = this.takeHandle()
+      socket._clearTimer?.()
+    const handle = this._takeHandle()
     if (handle === null) {
       done(error)
       process.nextTick(emitClose, this)

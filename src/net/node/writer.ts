@@ -326,7 +326,9 @@ export class Writer implements Sink {
 }
 
 function bytesOf(chunk: Uint8Array | string, encoding: Encoding): Uint8Array {
-  return typeof chunk === 'string' ? Buffer.from(chunk, encoding as BufferEncoding) : chunk
+  if (typeof chunk === 'string') return Buffer.from(chunk, encoding as BufferEncoding)
+  // Memory that may shrink under the kernel is not lent.
+  return (chunk.buffer as { resizable?: boolean }).resizable === true ? Buffer.from(chunk) : chunk
 }
 
 /** Whether text has at most `room` bytes; it has at most three for each of its units. */
