@@ -24,7 +24,7 @@ import {
   TCP_NODELAY,
 } from '../../sys/constants.ts'
 import type { Driver } from '../../sys/driver.ts'
-import { EBADF, ECANCELED, EINVAL, ENOTCONN } from '../../sys/errno.ts'
+import { EBADF, ECANCELED, ENOTCONN } from '../../sys/errno.ts'
 import { closeFd } from '../../sys/syscalls.ts'
 import { addressOf } from '../socket-calls.ts'
 import { invalidFdType } from './errors.ts'
@@ -77,7 +77,6 @@ export class StreamHandle {
   readonly #owner: HandleOwner
   #referenced = true
   #connecting: Slot | null = null
-  #shutting = false
   /** Whether the stream above wants bytes: its own note, as on libuv's handles. */
   reading = false
   bytesWritten = 0
@@ -201,9 +200,7 @@ export class StreamHandle {
 
   /** Ends this side when all that was written is with the kernel. @param done gets 0 or -errno */
   shutdown(done: (res: number) => void): void {
-    this.#shutting = true
     this.#writer.whenIdle(() => {
-      this.#shutting = false
       // A FIFO has no sides: its reader sees the end when it is closed.
       if (this.kind === 'fifo' || this.fd < 0) done(0)
       else done(shutdownWrite(this.#driver, this.fd))
@@ -235,11 +232,14 @@ export class StreamHandle {
     unused.then(release)
   }
 
-  /** Closes with a reset: what is under way is lost on both sides. @returns 0 or -errno */
+  /**
+   * Closes with a reset: what is under way is lost on both sides. An end that waits for its turn does not hold it up, as it does in
+   * libuv, which then closes nothing.
+   * @returns 0 or -errno; it is closed either way
+   */
   reset(closed: () => void): number {
-    if (this.#shutting) return -EINVAL
     const res = lingerNot(this.#driver, this.fd)
-    if (res === 0) this.close(closed)
+    this.close(closed)
     return res
   }
 
