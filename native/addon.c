@@ -100,8 +100,7 @@ static u32 drain(struct ring *r, char *to) {
       u64 *at = (u64 *)(to + (size_t)(out + s) * r->cqe_bytes);
       for (u32 w = 0; w < r->cqe_bytes / 8; w++) at[w] = from[w];
     }
-    if (!skip) out += slots;
-    head += slots;
+    out += skip ? 0 : slots, head += slots;
   }
   __atomic_store_n(r->cq_head, head, __ATOMIC_RELEASE); // pairs with the kernel's load before it posts into freed slots
   r->control[C_CQES] += (i32)out;
@@ -130,9 +129,8 @@ static void set_mode(struct ring *r, bool in_ring) {
 }
 // Wake-ups vote: mostly ours → wait in the ring; mostly libuv's → wait in epoll.
 static bool vote(struct ring *r, i32 by) {
-  r->score += by;
-  if (r->score > 16) r->score = 16;
-  if (r->score < 0) r->score = 0;
+  i32 score = r->score + by;
+  r->score = score < 0 ? 0 : score > 16 ? 16 : score;
   i32 wait = r->control[C_WAIT], mode = r->control[C_MODE];
   bool in_ring = wait == WAIT_RING || (wait != WAIT_EPOLL && (mode ? r->score > 4 : r->score > 11));
   if (r->setup_flags & SETUP_IOPOLL) in_ring = true;

@@ -305,6 +305,7 @@ export class Ring extends Completion {
 
   /** Whether an SQE, with `control[CTL.SQ_TAIL]` as it was right after its claim, may still be changed: it is not published yet. */
   isUnpublished(sqe: Sqe, tail: number): boolean {
+    this.#core.assertOpen()
     return this.#sq.isUnpublished(sqe, tail)
   }
 
