@@ -79,7 +79,7 @@ const FAULTS: Readonly<Record<string, (net: Net, port: number, log: unknown[]) =
     log.push(socket.resetAndDestroy() === socket)
     const unborn = new net.Socket().on('error', (error) => log.push(told(error)))
     unborn.resetAndDestroy()
-    await until(() => unborn.closed && log.length > 2, 5000, 'the error')
+    await until(() => unborn.closed && log.length > 1, 5000, 'the error')
   },
 }
 
@@ -116,6 +116,8 @@ test('sockets end at every moment, and nothing is left', async (t) => {
   const ends = ['end', 'destroy', 'destroySoon', 'resetAndDestroy'] as const
   const server = net.createServer((socket) => {
     socket.on('error', () => {})
+    // Unpiped by its own end, nobody would read the rest of it, and so nobody would see it closed.
+    socket.on('unpipe', () => socket.resume())
     socket.pipe(socket)
     if (random.below(3) === 0) soon(() => socket[random.pick(ends)]())
   })

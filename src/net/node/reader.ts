@@ -12,7 +12,7 @@ import type { Uring } from '../../runtime/uring.ts'
 import { IORING_OP_READ_MULTISHOT, IORING_OP_RECV } from '../../sys/abi.ts'
 import { CTL } from '../../sys/driver.ts'
 import { ECANCELED, ENOBUFS } from '../../sys/errno.ts'
-import { receiveBuffers } from '../receive-buffers.ts'
+import { sharedBuffers } from './shared-buffers.ts'
 
 /** Who gets what comes. */
 export interface ReadOwner {
@@ -111,7 +111,7 @@ export class Reader implements Sink {
     const { engine } = this.#ring
     let slot: Slot | null
     try {
-      this.#group ??= receiveBuffers(this.#ring)
+      this.#group ??= sharedBuffers(this.#ring)
       const opcode = this.#isFifo ? IORING_OP_READ_MULTISHOT : IORING_OP_RECV
       slot = engine.linking === 0 ? engine.begin(opcode, this.holds ? undefined : UNREFERENCED, true) : null
     } catch {
@@ -135,6 +135,11 @@ export class Reader implements Sink {
     engine.commit(slot)
   }
 
+  /** Goes on after the buffers had run out. */
+  resume(): void {
+    if (this.#flowing) this.#arm()
+  }
+
   #later(): void {
     this.#waits = true
     const again = (): void => {
@@ -154,9 +159,8 @@ export class Reader implements Sink {
       this.#group!.take(0, flags)
       this.#ended(0)
     } else if (res === -ENOBUFS) {
-      this.#group!.onRelease(() => {
-        if (this.#flowing) this.#arm()
-      })
+      // Not before this batch has given back all that it holds: with the first buffer most of those who wait would only starve again.
+      this.#group!.onRelease(() => process.nextTick(resume, this))
     } else if (res !== -ECANCELED || this.#ring.closed) {
       this.#ended(res)
     }
@@ -190,6 +194,10 @@ export function refer(engine: Engine, slot: Slot | null, on: boolean): void {
   slot.referenced = on
   engine.control[CTL.REFS]! += on ? 1 : -1
   if (!engine.closed) engine.ring.driver.loopActivate(engine.ring.handle)
+}
+
+function resume(reader: Reader): void {
+  reader.resume()
 }
 
 function deliver(reader: Reader): void {

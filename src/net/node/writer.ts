@@ -213,8 +213,9 @@ export class Writer implements Sink {
       }
       slot.view = bytes
       slot.length = bytes.byteLength
-      // No MSG_WAITALL: each part that the kernel took is a sign of life, which a timeout looks for.
-      this.#prepare(slot, address + this.#sent, bytes.byteLength - this.#sent, 0)
+      // Of what is long, no MSG_WAITALL: each part that the kernel took is a sign of life, which a timeout looks for.
+      const rest = bytes.byteLength - this.#sent
+      this.#prepare(slot, address + this.#sent, rest, rest > MERGE_BYTES ? 0 : MSG_WAITALL)
     } catch (error) {
       this.#fail(error as Error)
     }
