@@ -275,6 +275,8 @@ test('a server without descriptors turns connections away, and serves again when
     const first = nodeNet.connect(port, '127.0.0.1')
     await once(first, 'connect')
     const waiting = nodeNet.connect(port, '127.0.0.1')
+    // It makes its socket in the next tick; the ring accepts in the next turn.
+    await new Promise((resolve) => process.nextTick(resolve))
     const fds = []
     try { for (;;) fds.push(openSync('/dev/null')) } catch (e) { console.log(e.code) }
     waiting.on('error', () => {})

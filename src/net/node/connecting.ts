@@ -67,7 +67,7 @@ function openFor(socket: Socket, attempt: Attempt): StreamHandle | null {
   const { driver } = defaultRing().ring
   const fd = makeSocket(driver, attempt.family ?? 'unix')
   if (fd < 0) {
-    socket.destroy(hostPortError(fd, 'connect', attempt.address, attempt.port))
+    socket.destroy(atOnce(socket, attempt, fd))
     return null
   }
   return socket._open(fd, attempt.family === undefined ? 'unix' : 'tcp')
