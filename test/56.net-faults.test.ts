@@ -273,7 +273,7 @@ test('a server without descriptors turns connections away, and serves again when
     await once(server, 'listening')
     const { port } = server.address()
     const first = nodeNet.connect(port, '127.0.0.1')
-    await once(first, 'connect')
+    await once(server, 'connection')
     const waiting = nodeNet.connect(port, '127.0.0.1')
     // It makes its socket in the next tick; the ring accepts in the next turn.
     await new Promise((resolve) => process.nextTick(resolve))

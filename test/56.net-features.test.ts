@@ -480,7 +480,7 @@ alike('options of TCP are set', async (net) => {
         socket.setNoDelay(false) === socket,
         socket.setKeepAlive(true, 2000) === socket,
       )
-      if ('getTypeOfService' in socket) {
+      if ('getTypeOfService' in nodeNet.Socket.prototype) {
         const typed = socket as unknown as {
           getTypeOfService(): number
           setTypeOfService(tos: number): unknown
