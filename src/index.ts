@@ -1,8 +1,23 @@
 // ringcore's main door: the runtime, files and TCP, and whether any of it can be had here.
 // Flow: the program → this → runtime, fs, net, ring/probe.
 
+export type { BatchOptions, Progress, Source } from './fs/batch.ts'
+export { type CpOptions, cp } from './fs/cp.ts'
 export { File, type FileOptions } from './fs/file.ts'
 export { type ReadFileOptions, readFile } from './fs/read-file.ts'
+export { type FileRead, type ReadFilesOptions, readFiles } from './fs/read-files.ts'
+export { type RmOptions, rm } from './fs/rm.ts'
+export { type FileStats, type StatsOptions, stats } from './fs/stats.ts'
+export { type WalkEntry, type WalkOptions, walk } from './fs/walk.ts'
+export { type WriteFileOptions, writeFile } from './fs/write-file.ts'
+export {
+  type FileToWrite,
+  type FileWritten,
+  WriteFiles,
+  type WriteFilesOptions,
+  type WriteSummary,
+  writeFiles,
+} from './fs/write-files.ts'
 export { Datagram, type ReceivedDatagramCopy } from './net/datagram.ts'
 export { StreamChunk } from './net/lease.ts'
 export type { SendFileOptions, SendFileSource } from './net/send-file.ts'

@@ -60,7 +60,8 @@ export class Engine {
   readonly #backlog = new Backlog((count) => this.#hold(count))
   #retry: NodeJS.Timeout | undefined
   readonly cancels = new Cancels(() => this.#internal())
-  #referenced = true
+  /** Whether operations that begin now hold the process open; `reference` changes it. */
+  referenced = true
   #cursor = 0
   #count = 0
   #drained: (() => void) | null = null
@@ -117,7 +118,7 @@ export class Engine {
     sqe.words[SQE.USER_DATA + 1] = slot.generation
     const control = this.control
     control[CTL.LIVE]!++
-    slot.referenced = this.#referenced
+    slot.referenced = this.referenced
     slot.sqeFlags = this.linking
     if (this.linking !== 0) this.linked.join(slot)
     if (options !== undefined) this.#apply(slot, options)
@@ -130,7 +131,8 @@ export class Engine {
 
   /** Whether `entries` operations can begin now, one behind the other and with nothing flushed in between. */
   hasRoom(entries: number): boolean {
-    if (this.#state !== 'open' || this.#backlog.length !== 0 || this.linking !== 0) return false
+    if (this.#state !== 'open' || this.linking !== 0) return false
+    if (this.#backlog.length !== 0 && !this.#backlog.resuming) return false
     return this.slots.available >= entries && this.#room(entries)
   }
 
@@ -208,7 +210,7 @@ export class Engine {
       start,
       slots,
       options?.signal,
-      this.#referenced && options?.ref !== false,
+      this.referenced && options?.ref !== false,
     )
     // With slots free it is the submission queue that is full, and maybe no CQE will come to resume us.
     if (this.slots.available >= slots) this.#retry ??= setTimeout(() => this.#resume(), 1)
@@ -370,7 +372,7 @@ export class Engine {
 
   /** Whether operations begun from now on hold the process open. */
   reference(on: boolean): void {
-    this.#referenced = on
+    this.referenced = on
     const control = this.control
     for (const slot of this.slots) {
       if (slot.referenced === on) continue
