@@ -1,8 +1,9 @@
 // The sending half of a handle: one send at a time, so that bytes keep their order, and what one turn writes in one send.
 // Flow: handle.ts → this → engine.ts, memory-pool.ts. man io_uring_prep_send(3)
 // A small write is copied into a chunk of the ring's and done at once, as one is in libuv that the kernel's buffer takes; until
-// the entry is submitted, more of them join it. One that is large, or finds a send under way, is done when the kernel took it:
-// so a peer that stops reading is felt.
+// the entry is submitted, more of them join it. A large one is sent at once, while its bytes are in the CPU's caches: a batch of
+// large sends took twice the CPU time. What the kernel has no room for goes through the ring, and is done when it was taken: so a
+// peer that stops reading is felt.
 
 import { prepWrite } from '../../op/prep-file.ts'
 import { prepSend } from '../../op/prep-net.ts'
@@ -12,11 +13,12 @@ import { CopyPool } from '../../runtime/memory-pool.ts'
 import type { Resource } from '../../runtime/resource.ts'
 import type { Sink, Slot } from '../../runtime/slots.ts'
 import { IORING_OP_SEND, IORING_OP_WRITE, IORING_SETUP_SQPOLL } from '../../sys/abi.ts'
-import { MSG_NOSIGNAL, MSG_WAITALL } from '../../sys/constants.ts'
+import { MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL } from '../../sys/constants.ts'
 import { CTL } from '../../sys/driver.ts'
-import { ECANCELED } from '../../sys/errno.ts'
+import { EAGAIN, ECANCELED, EINTR } from '../../sys/errno.ts'
 import { ringClosedError, socketError } from '../../sys/error.ts'
 import { writeU64 } from '../../sys/memory.ts'
+import { syscallNumbers } from '../../sys/syscalls.ts'
 
 export type WriteDone = (error?: Error | null) => void
 export type Encoding = BufferEncoding | 'buffer'
@@ -34,6 +36,7 @@ export interface WriteOwner {
 
 /** Pieces that wait are merged up to so many bytes. */
 const MERGE_BYTES = 65536
+const nr = syscallNumbers()
 const UNREFERENCED = { ref: false } as const
 
 export class Writer implements Sink {
@@ -107,9 +110,8 @@ export class Writer implements Sink {
       done()
       return 0
     }
-    this.#queue.push(bytes)
     this.#done = done
-    if (this.#isIdle) this.#next()
+    if (this.#send(bytes)) this.#settle(null)
     return bytes.byteLength
   }
 
@@ -126,14 +128,40 @@ export class Writer implements Sink {
       done()
       return total
     }
+    const rest: Uint8Array[] = []
+    let restBytes = 0
     for (; at < pieces.length; at++) {
       const bytes = bytesOf(pieces[at]!.chunk, pieces[at]!.encoding)
-      total += bytes.byteLength
-      if (bytes.byteLength > 0) this.#queue.push(bytes)
+      restBytes += bytes.byteLength
+      if (bytes.byteLength > 0) rest.push(bytes)
     }
     this.#done = done
-    if (this.#isIdle) this.#next()
-    return total
+    const merged = rest.length > 1 && restBytes <= MERGE_BYTES ? [Buffer.concat(rest, restBytes)] : rest
+    let isTaken = true
+    for (const bytes of merged) isTaken = this.#send(bytes) && isTaken
+    if (isTaken) this.#settle(null)
+    return total + restBytes
+  }
+
+  /** Sends what is large: now, as much of it as the kernel takes, and through the ring what is left. Returns whether that was all. */
+  #send(bytes: Uint8Array): boolean {
+    const isFirst = this.#isIdle && this.#queue.length === 0
+    if (!isFirst || this.#isFifo || this.#failed || this.#resource.fd < 0) {
+      this.#queue.push(bytes)
+      if (isFirst) this.#next()
+      return false
+    }
+    const engine = this.#engine
+    const { driver } = engine.ring
+    const flags = MSG_DONTWAIT | MSG_NOSIGNAL
+    const address = engine.addresses.of(bytes)
+    const res = driver.syscall(nr.sendto, this.#resource.fd, address, bytes.byteLength, flags, 0, 0)
+    if (res === bytes.byteLength) return true
+    if (res >= 0 || res === -EAGAIN || res === -EINTR) {
+      this.#queue.push(bytes.subarray(Math.max(res, 0)))
+      this.#next()
+    } else this.#fail(socketError(res, 'write'))
+    return false
   }
 
   /** Copies a small write into the entry that the kernel has not seen, or into a new one; -1 when that can't be. */
