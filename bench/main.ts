@@ -17,6 +17,8 @@ import { writeCharts } from './svg.ts'
 const BENCHES: Record<string, () => Promise<Bench>> = {
   nop: async () => (await import('./nop.ts')).nop,
   read4k: async () => (await import('./read4k.ts')).read4k,
+  'fs-handle': async () => (await import('./fs-handle.ts')).fsHandle,
+  'fs-path': async () => (await import('./fs-path.ts')).fsPath,
   readfile: async () => (await import('./readfile.ts')).readfile,
   readfiles: async () => (await import('./readfiles.ts')).readfiles,
   writefile: async () => (await import('./writefile.ts')).writefile,

@@ -210,8 +210,7 @@ static void on_check(uv_handle *h) {
   bool switched = woke && vote(r, 2);
   i32 settled = rounds(r, woke);
   // What wakes us in the ring is settled here, several times: libuv's turn between would find nothing, as its fd is watched.
-  bool again = !settled;
-  for (i32 i = 0; again && settled >= 0 && i < control[C_ROUNDS_MAX]; i++) {
+  for (i32 i = 0, again = !settled; again && settled >= 0 && i < control[C_ROUNDS_MAX]; i++) {
     if (i) reference(r);
     if (!control[C_MODE] || !control[C_LIVE] || to_submit(r)) break;
     i32 count = wait_in_ring(r);

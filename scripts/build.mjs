@@ -111,6 +111,8 @@ const DOORS = {
   index: at('dist', 'index.js'),
   ring: at('dist', 'ring.js'),
   sys: at('dist', 'sys', 'index.js'),
+  fs: at('dist', 'fs', 'promises.js'),
+  net: at('dist', 'net.js'),
   cli: at('dist', 'cli', 'main.js'),
 }
 
