@@ -6,6 +6,9 @@ import type { Uring } from '../../runtime/uring.ts'
 /** What one receive may bring; as much as libuv asks for. */
 export const BULK_BYTES = 65536
 
+/** What is less is copied: memory that was never touched before costs more than the copy. */
+const KEEP_BYTES = 49152
+
 let spare: Buffer | null = null
 let address = 0
 
@@ -18,10 +21,10 @@ export function bulkAddress(ring: Uring): number {
   return address
 }
 
-/** The first `length` bytes that were received into it; few are copied, so that they do not hold on to all of it. */
+/** The first `length` bytes that were received into it. */
 export function takeBulk(length: number): Buffer {
   const filled = spare!.subarray(0, length)
-  if (length < BULK_BYTES / 4) return Buffer.from(filled)
+  if (length < KEEP_BYTES) return Buffer.from(filled)
   spare = null
   return filled
 }

@@ -32,7 +32,7 @@ export interface ReadOwner {
 /** Bytes kept for an owner that stopped, from which on the kernel has to hold back the peer. */
 const KEEP_BYTES = 65536
 /** Receives of so many bytes, so many in a row, and a connection is one that brings much. */
-const MUCH_BYTES = 16384
+const MUCH_BYTES = 32768
 const MUCH_TIMES = 2
 /** The same for going back. */
 const LITTLE_BYTES = 4096
