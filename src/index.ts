@@ -1,6 +1,12 @@
 // ringcore's main door: the runtime, files and TCP, and whether any of it can be had here.
 // Flow: the program → this → runtime, fs, net, ring/probe.
 
+export {
+  DirectFile,
+  type DirectOptions,
+  type DirectWriteOptions,
+} from './fs/direct-file.ts'
+export type { AtomicWrite, DirectAlignment, DirectFileOptions } from './fs/direct-file-open.ts'
 export { File, type FileOptions } from './fs/file.ts'
 export { type ReadFileOptions, readFile } from './fs/read-file.ts'
 export { type BindOptions, TcpListener } from './net/tcp-listener.ts'
