@@ -1,6 +1,9 @@
 // ringcore's main door: the runtime, files and TCP, and whether any of it can be had here.
 // Flow: the program → this → runtime, fs, net, ring/probe.
 
+export { AppendLog, type AppendLogOptions, type AppendOptions } from './fs/append-log.ts'
+export type { Recovery } from './fs/append-log-open.ts'
+export type { LogCorruptError, LogRecord, RecoverOptions } from './fs/append-log-reader.ts'
 export {
   DirectFile,
   type DirectOptions,
