@@ -17,6 +17,8 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   nop: async () => (await import('./nop.ts')).nop,
   read4k: async () => (await import('./read4k.ts')).read4k,
   readfile: async () => (await import('./readfile.ts')).readfile,
+  direct: async () => (await import('./direct.ts')).direct,
+  'append-log': async () => (await import('./append-log.ts')).appendLog,
   'http-hello': async () => (await import('./http-hello.ts')).httpHello,
   'cat-100MB': async () => (await import('./cat.ts')).cat,
   jobs: async () => (await import('./jobs.ts')).jobs,
