@@ -148,6 +148,7 @@ test('reading from any record on, and not from anywhere else', async (t) => {
   await using log = await AppendLog.open(directory, { ring, ...SMALL })
   const positions = await Promise.all(Array.from({ length: 60 }, (_, i) => log.append(record(i, 120))))
   for (const [i, from] of positions.entries()) {
+    if (i % 4 !== 0) continue
     const live = await readUntilError(log.records(from))
     const cold = await readUntilError(AppendLog.recover(directory, { ring, from }))
     for (const { found, error } of [live, cold]) {

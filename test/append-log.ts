@@ -2,8 +2,10 @@
 // Flow: 55.append-log.* → this → ringcore.
 
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { TestContext } from 'node:test'
 import { AppendLog, type LogRecord, type RecoverOptions } from 'ringcore'
 
 /** A record that can be told from all others and from damaged ones: its number, then bytes that follow from it. */
@@ -41,6 +43,13 @@ export async function readUntilError(records: AsyncIterable<LogRecord>) {
   return { found, error: undefined }
 }
 
+/** A directory in memory, for tests that make very many files; it disappears with the test. */
+export function memoryDir(t: TestContext): string {
+  const dir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'ringcore-test-'))
+  t.after(() => rmSync(dir, { recursive: true, force: true }))
+  return dir
+}
+
 /** The names of a log's segments. */
 export function segmentsOf(directory: string): string[] {
   return readdirSync(directory)
@@ -53,6 +62,14 @@ export function edit(directory: string, name: string, change: (bytes: Buffer) =>
   const path = join(directory, name)
   const bytes = readFileSync(path)
   writeFileSync(path, change(bytes) ?? bytes)
+}
+
+/** Changes one bit of a segment. */
+export function flip(directory: string, name: string, at: number): void {
+  edit(directory, name, (bytes) => {
+    bytes[at]! ^= 0x10
+    return bytes
+  })
 }
 
 /** Pseudo-random whole numbers below `limit`, the same for each seed. */
