@@ -65,7 +65,7 @@ test('kill -9 at random moments: every acknowledged record is there, in order an
   const directory = join(tempDir(t), 'log')
   const told = new Map<number, number>()
   const pick = random(Date.now() >>> 0)
-  for (let round = 0; round < (isSoak ? 300 : 4); round++) {
+  for (let round = 0; round < (isSoak ? 300 : 3); round++) {
     const first = round * 100_000
     for (const [number, position] of await killedWriter(directory, first, pick(60)))
       told.set(position, number)

@@ -224,7 +224,7 @@ test('noise: recovery yields true records in order, ends, and throws nothing but
   const seed = isSoak ? Date.now() >>> 0 : 42
   t.diagnostic(`seed ${seed}`)
   const pick = random(seed)
-  for (let round = 0; round < (isSoak ? 5000 : 100); round++) {
+  for (let round = 0; round < (isSoak ? 5000 : 60); round++) {
     cpSync(directory, copy, { recursive: true })
     for (let edits = 1 + pick(4); edits > 0; edits--) mangle(copy, pick)
     for (let from: number | undefined, tries = 0; tries < 200; tries++) {

@@ -2,12 +2,12 @@
 // Flow: this → ringcore AppendLog.
 
 import assert from 'node:assert/strict'
-import { mkdirSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 import { AppendLog, type AppendLogOptions, type LogRecord, Uring } from 'ringcore'
 import { numberOf, readAll, readUntilError, record, segmentsOf } from './append-log.js'
-import { oracle, runNode, tempDir, useRing } from './helpers.js'
+import { oracle, runNode, tempDir, until, useRing } from './helpers.js'
 import { testKinds, turn } from './uring.js'
 
 const SMALL: AppendLogOptions = { segmentBytes: 4096, batchBytes: 1024 }
@@ -267,16 +267,28 @@ test('one writer: a second open is refused, in this process and in another, unti
   const directory = tempDir(t)
   const log = await AppendLog.open(directory, { ring })
   await assert.rejects(AppendLog.open(directory, { ring }), { code: 'ERR_LOG_LOCKED' })
+  const tried = join(tempDir(t), 'tried')
   const script = `
+    import { writeFileSync } from 'node:fs'
     import { AppendLog } from 'ringcore'
-    const log = await AppendLog.open(process.argv[1]).catch((error) => error.code)
-    console.log(log.recovery?.kind ?? log)
+    const [directory, tried] = process.argv.slice(1)
+    for (;;) {
+      const log = await AppendLog.open(directory).catch((error) => error.code)
+      if (log instanceof AppendLog) break
+      writeFileSync(tried, log)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    console.log('opened')
     process.kill(process.pid, 'SIGKILL')`
-  const other = (): Promise<string> =>
-    runNode(script, { args: [directory] }).then(({ stdout }) => stdout.trim())
-  assert.equal(await other(), 'ERR_LOG_LOCKED')
+  const other = runNode(script, { args: [directory, tried] })
+  await until(
+    () => existsSync(tried) && readFileSync(tried, 'utf8') !== '',
+    20_000,
+    'the other process to try',
+  )
+  assert.equal(readFileSync(tried, 'utf8'), 'ERR_LOG_LOCKED')
   await log.close()
-  assert.equal(await other(), 'clean')
+  assert.equal((await other).stdout, 'opened\n')
   // Killed while it had the log open: the lock went with it.
   await (await AppendLog.open(directory, { ring })).close()
 })
