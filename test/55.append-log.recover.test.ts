@@ -72,7 +72,8 @@ test('a tail torn at any byte: everything before the batch is there, and writing
       assert.ok(numbers.length >= 6, `torn at ${at}: ${numbers.length} records`)
       const log = await AppendLog.open(copy, { ring, ...SMALL, preallocate: at % 8 < 4 })
       assert.equal(log.recovery.position, seen.at(-1)!.next)
-      await log.append(record(numbers.length, 5))
+      // As long as what is behind it: were that still there, it would follow.
+      await log.append(record(numbers.length, 21))
       await log.close()
       // What was cut off does not come back behind the new record.
       assert.deepEqual(numbersOf(await readAll(copy, { ring })), upTo(numbers.length + 1))
@@ -224,7 +225,7 @@ test('noise: recovery yields true records in order, ends, and throws nothing but
   const seed = isSoak ? Date.now() >>> 0 : 42
   t.diagnostic(`seed ${seed}`)
   const pick = random(seed)
-  for (let round = 0; round < (isSoak ? 5000 : 60); round++) {
+  for (let round = 0; round < (isSoak ? 5000 : 40); round++) {
     cpSync(directory, copy, { recursive: true })
     for (let edits = 1 + pick(4); edits > 0; edits--) mangle(copy, pick)
     for (let from: number | undefined, tries = 0; tries < 200; tries++) {

@@ -17,7 +17,6 @@ import {
 import { EINVAL } from '../sys/errno.ts'
 import { argumentValueError, invalidArgument, ringcoreError, type UringError } from '../sys/error.ts'
 import type { Statx } from '../sys/statx.ts'
-import { checkObject } from '../sys/validate.ts'
 
 /** What O_DIRECT wants of a file's reads and writes, in bytes; all 1 where there is no O_DIRECT. */
 export interface DirectAlignment {
@@ -68,7 +67,6 @@ export async function openDirect(
   flags: string | number,
   options: DirectFileOptions | undefined,
 ): Promise<Opened> {
-  checkObject('options', options)
   if ((options as { slot?: unknown } | undefined)?.slot !== undefined)
     throw invalidArgument('Cannot open a DirectFile into a slot: it takes a direct descriptor by itself')
   const bits = openFlags(flags)

@@ -46,7 +46,7 @@ import {
   ringcoreError,
 } from '../sys/error.ts'
 import { syscallNumber } from '../sys/syscalls.ts'
-import { checkInteger } from '../sys/validate.ts'
+import { checkInteger, checkObject } from '../sys/validate.ts'
 import {
   type AtomicWrite,
   type DirectAlignment,
@@ -111,6 +111,7 @@ export class DirectFile {
     flags: string | number = 'r',
     options?: DirectFileOptions,
   ): Promise<DirectFile> {
+    checkObject('options', options)
     const ring = options?.ring ?? defaultRing()
     const cold = (ring.ring.setupFlags & IORING_SETUP_IOPOLL) === 0 ? ring : defaultRing()
     const opened = await openDirect(cold, path, flags, options)
