@@ -18,7 +18,8 @@ enum { C_SQ_TAIL, C_ACTIVE, C_REFS, C_LIVE, C_MORE_SEEN, C_WAIT, C_ENTERS, C_ROU
 
 // ---- mappings: pages live while JavaScript or a ring holds them ------------------------------------------------
 struct thread;
-struct map { struct map *next; struct thread *thread; char *address; size_t bytes; u32 holders; bool own; };
+enum { OWN_QUEUES = 1, OWN_FD = 2 }; // a ring's two queues, and what else was mapped from its fd: gone when the ring is
+struct map { struct map *next; struct thread *thread; char *address; size_t bytes; u32 holders, own; };
 struct ring {
   struct ring *next;
   struct thread *thread;
@@ -99,8 +100,7 @@ static u32 drain(struct ring *r, char *to) {
       u64 *at = (u64 *)(to + (size_t)(out + s) * r->cqe_bytes);
       for (u32 w = 0; w < r->cqe_bytes / 8; w++) at[w] = from[w];
     }
-    if (!skip) out += slots;
-    head += slots;
+    out += skip ? 0 : slots, head += slots;
   }
   __atomic_store_n(r->cq_head, head, __ATOMIC_RELEASE); // pairs with the kernel's load before it posts into freed slots
   r->control[C_CQES] += (i32)out;
@@ -129,9 +129,8 @@ static void set_mode(struct ring *r, bool in_ring) {
 }
 // Wake-ups vote: mostly ours → wait in the ring; mostly libuv's → wait in epoll.
 static bool vote(struct ring *r, i32 by) {
-  r->score += by;
-  if (r->score > 16) r->score = 16;
-  if (r->score < 0) r->score = 0;
+  i32 score = r->score + by;
+  r->score = score < 0 ? 0 : score > 16 ? 16 : score;
   i32 wait = r->control[C_WAIT], mode = r->control[C_MODE];
   bool in_ring = wait == WAIT_RING || (wait != WAIT_EPOLL && (mode ? r->score > 4 : r->score > 11));
   if (r->setup_flags & SETUP_IOPOLL) in_ring = true;
@@ -142,12 +141,11 @@ static bool vote(struct ring *r, i32 by) {
 // Hands a batch, or a fatal -errno, to JavaScript; false when the ring or the thread is ending.
 static bool call_js(struct ring *r, i32 count) {
   napi_handle_scope scope;
-  napi_value global, fn, arg, error;
+  napi_value fn, arg, error;
   if (napi_open_handle_scope(r->env, &scope) != napi_ok) return false;
-  napi_get_global(r->env, &global);
   napi_get_reference_value(r->env, r->on_batch, &fn);
   napi_create_int32(r->env, count, &arg);
-  napi_status status = napi_make_callback(r->env, NULL, global, fn, 1, &arg, NULL);
+  napi_status status = napi_make_callback(r->env, NULL, fn, fn, 1, &arg, NULL);
   if (status == napi_pending_exception && napi_get_and_clear_last_exception(r->env, &error) == napi_ok)
     status = napi_fatal_exception(r->env, error);
   napi_close_handle_scope(r->env, scope);
@@ -202,9 +200,7 @@ static void on_check(uv_handle *h) {
   struct ring *r = uv_handle_get_data(h);
   volatile i32 *control = r->control;
   if (!control[C_ACTIVE] && !r->woke) {
-    if (!control[C_LIVE]) return;
-    control[C_LIBUV_WAKES]++;
-    vote(r, -1);
+    if (control[C_LIVE]) control[C_LIBUV_WAKES]++, vote(r, -1);
     return;
   }
   bool woke = r->woke;
@@ -213,12 +209,17 @@ static void on_check(uv_handle *h) {
   control[C_ACTIVE] = 1; // what JavaScript queues from here on is seen by the rounds
   bool switched = woke && vote(r, 2);
   i32 settled = rounds(r, woke);
-  if (settled >= 0 && control[C_MODE] && !settled && control[C_LIVE] && !to_submit(r)) {
+  // What wakes us in the ring is settled here, several times: libuv's turn between would find nothing, as its fd is watched.
+  bool again = !settled;
+  for (i32 i = 0; again && settled >= 0 && i < control[C_ROUNDS_MAX]; i++) {
+    if (i) reference(r);
+    if (!control[C_MODE] || !control[C_LIVE] || to_submit(r)) break;
     i32 count = wait_in_ring(r);
     if (r->libuv_ready) control[C_LIBUV_WAKES]++;
     switched = vote(r, count > 0 ? 1 : r->libuv_ready ? -2 : 0);
     if (count && !call_js(r, count)) return;
     if (count || switched) settled = rounds(r, switched);
+    again = count > 0 && !r->libuv_ready;
   }
   if (settled < 0) return;
   reference(r);
@@ -232,8 +233,7 @@ static void on_check(uv_handle *h) {
   }
 }
 static void on_event(uv_handle *h, int status, int events) {
-  (void)status, (void)events;
-  struct ring *r = uv_handle_get_data(h);
+  struct ring *r = ((void)status, (void)events, uv_handle_get_data(h));
   u64 count;
   sys6(NR_read, r->event_fd, (long)&count, 8, 0, 0, 0);
   r->woke = true;
@@ -344,7 +344,7 @@ static i64 js_map(struct call *c) {
   struct map *map = new_pages(sizeof *map);
   sys6(NR_madvise, at, (long)bytes, 10, 0, 0, 0); // DONTFORK: a forked child must never write our tails
   if (map && napi_create_external_arraybuffer(c->env, (void *)at, (size_t)bytes, on_collected, map, &c->result) == napi_ok) {
-    *map = (struct map){c->thread->maps, c->thread, (char *)at, (size_t)bytes, 1, false};
+    *map = (struct map){c->thread->maps, c->thread, (char *)at, (size_t)bytes, 1, fd < 0 ? 0 : OWN_FD};
     c->thread->maps = map;
     return 0;
   }
@@ -383,7 +383,7 @@ static bool hold_own(struct call *c, struct ring *r, napi_value list) {
   if (napi_get_array_length(c->env, list, &count) != napi_ok || !count) return false; // it fails in a thread that is being ended
   for (u32 i = 0; i < count; i++) {
     if (napi_get_element(c->env, list, i, &buffer) != napi_ok || !hold_map(c, r, buffer)) return false;
-    r->maps[r->map_count - 1]->own = true;
+    r->maps[r->map_count - 1]->own = OWN_QUEUES;
   }
   return true;
 }
@@ -408,7 +408,7 @@ static i64 js_relayout(struct call *c) {
   u32 count = r ? r->map_count : 0;
   if (!r || !read_layout(c, r, c->args[1]) || !hold_own(c, r, c->args[2])) return -EINVAL_;
   for (u32 i = 0; i < count; i++)
-    if (r->maps[i]->own) replace_map(r->maps[i]), r->maps[i]->own = false;
+    if (r->maps[i]->own == OWN_QUEUES) replace_map(r->maps[i]), r->maps[i]->own = 0;
   return 0;
 }
 static i64 js_hold(struct call *c) {

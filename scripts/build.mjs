@@ -1,5 +1,5 @@
-// Builds what changed: the C addon → prebuilds/, src → dist/, tests, benchmarks and examples → build/.
-// Flow: `npm run build`, scripts/prepare.mjs → this → the C compiler, tsc.
+// Builds what changed: the C addon → prebuilds/, src → dist/ and dist/bundle/, tests, benchmarks and examples → build/.
+// Flow: `npm run build`, scripts/prepare.mjs → this → the C compiler, tsc, esbuild.
 // Usage: node scripts/build.mjs [--arm64]    --arm64 instead cross-builds prebuilds/linux-arm64 and checks its symbols
 //
 // Plain JavaScript and node builtins only: it runs before anything of ours is compiled.
@@ -104,10 +104,50 @@ function buildTypeScript(project, sourceDirs, outDir, inputs) {
   return 'built'
 }
 
+const BUNDLE = at('dist', 'bundle')
+
+/** The doors, by the names of their files in dist/bundle. What two of them use goes into files that they share. */
+const DOORS = {
+  index: at('dist', 'index.js'),
+  ring: at('dist', 'ring.js'),
+  sys: at('dist', 'sys', 'index.js'),
+  cli: at('dist', 'cli', 'main.js'),
+}
+
+/**
+ * Joins the modules behind each door into a few files: a program that imports a hundred modules waits for each to be found, read
+ * and compiled. Names stay as they are, and source maps lead back to src. Tests use the modules themselves, by the condition
+ * `modules` in package.json's exports.
+ */
+async function bundle(compiled) {
+  const inputs = filesBelow(at('dist'), '.js').filter((file) => !file.startsWith(BUNDLE))
+  const newest = Math.max(mtime(fileURLToPath(import.meta.url)), ...inputs.map(mtime))
+  const outputs = Object.keys(DOORS).map((name) => join(BUNDLE, `${name}.js`))
+  if (compiled === 'unchanged' && outputs.every((file) => mtime(file) >= newest)) return
+  say('build: dist/ → dist/bundle/')
+  rmSync(BUNDLE, { recursive: true, force: true })
+  const { build: esbuild } = await import('esbuild')
+  await esbuild({
+    entryPoints: DOORS,
+    outdir: BUNDLE,
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20.19',
+    packages: 'external',
+    sourcemap: true,
+    minifyWhitespace: true,
+    legalComments: 'none',
+    logLevel: 'warning',
+  })
+  chmodSync(join(BUNDLE, 'cli.js'), 0o755)
+}
+
 /** Removes compiled files whose source is gone, so that a deleted test does not run on. */
 function removeOrphans(outDir, outputs) {
   for (const file of filesBelow(outDir, '.js')) {
-    if (outputs.has(file)) continue
+    if (outputs.has(file) || file.startsWith(BUNDLE)) continue
     for (const extra of [file, `${file}.map`, file.replace(/\.js$/, '.d.ts')]) rmSync(extra, { force: true })
   }
 }
@@ -126,14 +166,13 @@ function mtime(file) {
 // ---------------------------------------------------------------- all of it
 
 /** Builds everything that is not up to date. */
-export function build() {
+export async function build() {
   if (!existsSync(at('node_modules', 'typescript'))) {
     throw new BuildError('Cannot build: the development packages are not installed; run `npm ci` first')
   }
   const addon = buildAddon(process.arch, process.env.CC || 'cc', NO_COMPILER)
   const library = buildTypeScript('tsconfig.json', ['src'], 'dist', [])
-  const main = at('dist', 'cli', 'main.js')
-  if (existsSync(main)) chmodSync(main, 0o755)
+  if (library === 'built' || library === 'unchanged') await bundle(library)
   // The programs are compiled against dist's declarations, hence anew after each change of src.
   const programs = buildTypeScript(
     'tsconfig.build.json',
@@ -168,7 +207,7 @@ export async function buildArm64() {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
     if (process.argv.includes('--arm64')) await buildArm64()
-    else build()
+    else await build()
   } catch (error) {
     if (!(error instanceof BuildError)) throw error
     process.stderr.write(`${error.message}\n`)

@@ -67,7 +67,7 @@ if (!isInstalled()) {
 }
 const { build, BuildError } = await import('./build.mjs')
 try {
-  build()
+  await build()
 } catch (error) {
   if (!(error instanceof BuildError)) throw error
   fail(error.message)

@@ -52,7 +52,12 @@ const runner = spawn(
     ...options.rest,
     ...files,
   ],
-  { stdio: ['ignore', 'inherit', 'inherit'], cwd: root },
+  {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    cwd: root,
+    // Tests reach into modules, so the package's doors must lead to the same ones: see `bundle` in build.mjs.
+    env: { ...process.env, NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --conditions=modules` },
+  },
 )
 
 // --test-timeout ends tests, not files, on newer Node versions, and no timer of a file's own runs while its thread hangs

@@ -141,6 +141,7 @@ const queueCalls = (ring: Ring): Record<string, () => unknown> => ({
   sqReady: () => ring.sqReady(),
   sqSpaceLeft: () => ring.sqSpaceLeft(),
   unclaim: () => ring.unclaim(0),
+  isUnpublished: () => ring.isUnpublished(null as never, 0),
   sqringWait: () => ring.sqringWait(),
   getEvents: () => ring.getEvents(),
   peekCqe: () => ring.peekCqe(),

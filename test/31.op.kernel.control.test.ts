@@ -8,6 +8,7 @@ import * as op from 'ringcore/ring'
 import * as sys from 'ringcore/sys'
 import { pipe, socketPair } from './helpers.js'
 import { call, opTest, type Rig } from './op-helpers.js'
+import { matrixTest } from './op-matrix.js'
 
 /** A read that waits for as long as nobody writes. */
 function waitingRead(rig: Rig, fd: number, flags = 0): (sqe: op.Sqe) => void {
@@ -336,6 +337,19 @@ opTest('EPOLL_CTL, EPOLL_WAIT', 'an epoll instance by requests', (rig) => {
   assert.equal(new DataView(got.bytes.buffer).getUint32(0, true), sys.EPOLLIN)
   readSync(reader.fd, Buffer.alloc(1))
   rig.waitsUntilCancelled((sqe) => op.prepEpollWait(sqe, epfd, got.address, 4, 0))
+  rig.fails(sys.EINVAL, (sqe) => op.prepEpollWait(sqe, reader.fd, got.address, 4, 0))
+  // EPOLLONESHOT: told once, then no more, though it is still readable.
+  const once = new DataView(event.bytes.buffer)
+  once.setUint32(0, (sys.EPOLLIN | sys.EPOLLONESHOT) >>> 0, true)
+  rig.must((sqe) => op.prepEpollCtl(sqe, epfd, reader.fd, sys.EPOLL_CTL_MOD, event.address))
+  writeSync(writer.fd, 'x')
+  assert.equal(
+    rig.run((sqe) => op.prepEpollWait(sqe, epfd, got.address, 4, 0)),
+    1,
+  )
+  rig.waitsUntilCancelled((sqe) => op.prepEpollWait(sqe, epfd, got.address, 4, 0))
+  rig.must((sqe) => op.prepEpollCtl(sqe, epfd, reader.fd, sys.EPOLL_CTL_DEL, event.address))
+  rig.waitsUntilCancelled((sqe) => op.prepEpollWait(sqe, epfd, got.address, 4, 0))
 })
 
 // ---------------------------------------------------------------- what the pitfalls are about
@@ -358,6 +372,9 @@ opTest('PIPE, TEE, READ, WRITE, CLOSE', 'pipes by requests, and a copy that leav
     readSync(reader, buffer)
     assert.equal(buffer.toString(), 'tee')
   }
+  rig.fails(sys.EINVAL, (sqe) => op.prepPipe(sqe, fds.address, 0x10_0000))
+  rig.fails(sys.EINVAL, (sqe) => op.prepTee(sqe, from[0], from[1], 100, 0))
+  rig.fails(sys.EBADF, (sqe) => op.prepTee(sqe, 9999, to[1], 100, 0))
 })
 
 opTest('FIXED_FD_INSTALL, FILES_UPDATE, READ', 'slots are filled, read, and become fds', (rig) => {
@@ -378,6 +395,9 @@ opTest('FIXED_FD_INSTALL, FILES_UPDATE, READ', 'slots are filled, read, and beco
   const count = rig.must((sqe) => op.prepFilesUpdate(sqe, one.address, 1, sys.IORING_FILE_INDEX_ALLOC))
   assert.equal(count, 1)
   assert.equal(new DataView(one.bytes.buffer).getInt32(0, true), 0)
+  const none = rig.memory(new Uint8Array(Int32Array.of(9999).buffer))
+  rig.fails(sys.EBADF, (sqe) => op.prepFilesUpdate(sqe, none.address, 1, 0))
+  rig.fails(sys.EINVAL, (sqe) => op.prepFilesUpdate(sqe, none.address, 1, 2))
   rig.ring.unregisterFiles()
 })
 
@@ -396,6 +416,7 @@ opTest('FUTEX_WAIT, FUTEX_WAKE', 'woken, refused, cancelled', (rig) => {
   rig.fails(sys.EAGAIN, wait(8, all, size))
   rig.fails(sys.EINVAL, wait(7, all, 0))
   rig.fails(sys.EINVAL, wait(7, -1, size))
+  rig.fails(sys.EINVAL, (sqe) => op.prepFutexWake(sqe, word.address, 1, all, 0, 0))
   // The kernel counts here, where for other requests it says 0.
   rig.waitsUntilCancelled(wait(7, all, size), { asked: 1 })
 })
@@ -454,3 +475,5 @@ opTest('MSG_RING', 'to the ring itself: 32 and 64 bits as they are', (rig) => {
   rig.ring.accountForeignCqes(2)
   rig.fails(sys.EBADFD, (sqe) => op.prepMsgRing(sqe, pipe(rig.t).reader.fd, 0, 0, 0))
 })
+
+matrixTest('control')

@@ -20,6 +20,7 @@ import * as op from 'ringcore/ring'
 import * as sys from 'ringcore/sys'
 import { pipe, tempDir } from './helpers.js'
 import { opTest, type Rig } from './op-helpers.js'
+import { matrixTest } from './op-matrix.js'
 
 const { O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_WRONLY } = constants
 
@@ -428,3 +429,5 @@ opTest('MKDIRAT, RENAMEAT, UNLINKAT', 'between two directories, and from the wor
   assert.equal(existsSync(at('back')), false)
   rig.fails(sys.ENOTDIR, (sqe) => op.prepUnlinkat(sqe, pipe(rig.t).reader.fd, rig.path('x'), 0))
 })
+
+matrixTest('file')

@@ -8,6 +8,7 @@ import * as op from 'ringcore/ring'
 import * as sys from 'ringcore/sys'
 import { pipe, socketPair, tempDir } from './helpers.js'
 import { call, type Memory, opTest, type Rig } from './op-helpers.js'
+import { matrixTest } from './op-matrix.js'
 
 const { SOCK_CLOEXEC, SOCK_STREAM } = sys
 
@@ -302,6 +303,8 @@ opTest(
       rig.must((sqe) => op.prepRemoveBuffers(sqe, 10, group)),
       2,
     )
+    rig.fails(sys.E2BIG, (sqe) => op.prepProvideBuffers(sqe, memory.address, 16, 0, group, 0))
+    rig.fails(sys.EINVAL, (sqe) => op.prepProvideBuffers(sqe, memory.address, 16, 2, group, 65_535))
   },
 )
 
@@ -406,3 +409,5 @@ opTest('SEND_ZC', 'the second CQE says when the memory is free, after an error, 
   while (read < 4096) read += readSync(server, Buffer.alloc(4096))
   assert.deepEqual(zc(noSocket(rig))[0], -sys.ENOTSOCK)
 })
+
+matrixTest('net')

@@ -26,9 +26,9 @@ testKinds('steps run in order, results come in order', async (t, ring) => {
   const results = await ring.chain((c) => {
     c.openat(path, 'w+', { slot: file })
     c.write(file, Buffer.from('hello'), { position: 0 })
-    c.fsync(file)
+    c.fsync(file).hardlink()
     c.read(file, buffer, { position: 0 })
-    c.statx(path)
+    c.statx(path).hardlink()
     c.close(file)
   })
   assert.deepEqual([...results.slice(0, 4), results[5]], [0, 5, undefined, 5, undefined])
@@ -43,8 +43,8 @@ testKinds('a failing step cancels the rest; the error names it', async (t, ring)
     ring.chain((c) => {
       c.nop()
       c.openat(join(dir, 'missing'), 'r')
-      c.add('unlink', (r) => r.unlinkat(join(dir, 'victim')))
       c.nop()
+      c.add('unlink', (r) => r.unlinkat(join(dir, 'victim')))
     }),
   )
   assert.equal(error.code, 'ENOENT')
@@ -137,6 +137,79 @@ testKinds('aborting a step that runs cancels it and the rest', async (t, ring) =
   const error = await withTimeout(chainFailure(chained), 2000)
   assert.deepEqual([error.name, error.step], ['AbortError', 'read'])
   assert.deepEqual(codes(error), ['0', 'ABORT_ERR', 'ECANCELED'])
+})
+
+testKinds('a step that was aborted before it began does not run', async (t, ring) => {
+  const victim = join(tempDir(t), 'victim')
+  writeFileSync(victim, 'still here')
+  for (const early of [true, false]) {
+    const controller = new AbortController()
+    const { signal } = controller
+    const chained = ring.chain((c) => {
+      c.timeout(60_000)
+      c.nop()
+      c.add('unlink', (r) => r.unlinkat(victim, { signal }))
+    })
+    const failed = chainFailure(chained)
+    if (!early) {
+      await ring.nop()
+      await turn()
+    }
+    controller.abort()
+    const error = await withTimeout(failed, 5000)
+    assert.deepEqual([error.name, error.step], ['AbortError', 'unlink'])
+    assert.deepEqual(codes(error), ['ECANCELED', 'ECANCELED', 'ABORT_ERR'])
+    assert.ok(existsSync(victim))
+  }
+  // Behind a hard link it would run all the sooner if the one before were cancelled: that one is left alone.
+  const { reader, writer } = pipe(t)
+  const controller = new AbortController()
+  const chained = ring.chain((c) => {
+    c.read(reader.fd, Buffer.alloc(1)).hardlink()
+    c.read(reader.fd, Buffer.alloc(1), { signal: controller.signal })
+  })
+  const failed = chainFailure(chained)
+  await ring.nop()
+  controller.abort()
+  await ring.timeout(25)
+  assert.equal(ring.stats().inFlight, 2)
+  await ring.write(writer.fd, Buffer.from('x'))
+  const error = await withTimeout(failed, 5000)
+  assert.deepEqual(codes(error), ['1', 'ABORT_ERR'])
+})
+
+test('a step that breaks no chain when it fails must be the last, or say hardlink()', async (t) => {
+  oracle(t)
+  const ring = openUring(t)
+  const victim = join(tempDir(t), 'victim')
+  writeFileSync(victim, 'still here')
+  const { reader } = pipe(t)
+  const refused = await failure(
+    ring.chain((c) => {
+      c.nop()
+      c.fsync(reader.fd) // EINVAL: a pipe
+      c.add('renameat', (r) => r.renameat(victim, `${victim}.gone`))
+    }),
+  )
+  assert.equal(refused.code, 'ERR_INVALID_ARG_VALUE')
+  assert.match(refused.message, /Cannot put a step behind 'fsync'.*last step.*hardlink\(\)/)
+  assert.ok(existsSync(victim), 'nothing of it ran')
+  assert.equal(ring.ring.sqReady(), 0)
+  // Last: fine. And said: the next runs, which is what was said.
+  const last = await chainFailure(
+    ring.chain((c) => {
+      c.nop()
+      c.fsync(reader.fd)
+    }),
+  )
+  assert.deepEqual([last.code, last.step], ['EINVAL', 'fsync'])
+  const said = await chainFailure(
+    ring.chain((c) => {
+      c.fsync(reader.fd).hardlink()
+      c.nop()
+    }),
+  )
+  assert.deepEqual([said.step, ...codes(said)], ['fsync', 'EINVAL', '0'])
 })
 
 /** Chains that can't be written, and what they reject with. `victim` must stay as it is. */

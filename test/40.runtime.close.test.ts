@@ -202,12 +202,13 @@ for (const wait of ['ring', 'epoll'] as const) {
           const reader = fds[0]
           const ring = new Uring({ wait: '${wait}' })
           const blocked = (options) => ring.read(reader, Buffer.alloc(1), options)
-          // Says so when it was held open, and leaves.
-          setTimeout(() => { console.log('stays'); process.exit(0) }, 1000).unref()
+          // Says so when it was held open, and leaves: after ten turns of the loop in which it could have ended.
+          let turns = 0
+          setInterval(() => { if (++turns === 10) { console.log('stays'); process.exit(0) } }, 100).unref()
           process.on('exit', () => console.log('ends'))
           ${script}
         `
-        const { code, stdout, stderr } = await runNode(source, { timeoutMs: 20_000 })
+        const { code, stdout, stderr } = await runNode(source, { timeoutMs: 60_000 })
         return {
           name,
           code,

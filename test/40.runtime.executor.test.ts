@@ -116,3 +116,49 @@ test('a program of tasks exits by itself, in its thread', async (t) => {
   `)
   assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: 'done 0\n', stderr: '' })
 })
+
+test('run inside of a task says so instead of waiting for itself', async (t) => {
+  oracle(t)
+  const ring = defaultRing()
+  const inner = { code: 'ERR_INVALID_STATE' }
+  // In a task that run waits for, at once and later.
+  await assert.rejects(
+    run(async () => run()),
+    { ...inner, message: /under way already/ },
+  )
+  await assert.rejects(
+    run(async () => {
+      await ring.nop()
+      await run(async () => 5)
+    }),
+    inner,
+  )
+  assert.equal(await run(async () => spawn(async () => 7)), 7)
+  await ring.close()
+})
+
+test('run that nothing can end ends with an error', async (t) => {
+  oracle(t)
+  const { code, stdout, stderr } = await runNode(`
+    import { spawn, run } from 'ringcore'
+    spawn(async () => {
+      await null
+      await run()
+    })
+    await run().catch((error) => console.log('outer', error.code, error.message))
+    // Nobody runs now: this one waits for itself, and only the end of the loop shows it.
+    spawn(async () => {
+      await null
+      await run().catch((error) => console.log('inner', error.code))
+    })
+  `)
+  assert.match(stdout, /^outer ERR_INVALID_STATE .*under way already/)
+  assert.match(stdout, /inner ERR_INVALID_STATE/)
+  assert.deepEqual([code, stderr], [0, ''])
+  const first = await runNode(`
+    import { spawn, run } from 'ringcore'
+    spawn(async () => run())
+  `)
+  assert.equal(first.code, 1)
+  assert.match(first.stderr, /Cannot run inside of a task: it would wait for itself/)
+})

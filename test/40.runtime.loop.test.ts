@@ -11,7 +11,7 @@ import { setImmediate as immediate, setTimeout as sleep } from 'node:timers/prom
 import { MessageChannel, Worker } from 'node:worker_threads'
 import type { Uring, UringOptions } from 'ringcore'
 import { oracle, pipe, runNode, withTimeout } from './helpers.js'
-import { blockedReads, oneOf, openUring, testKinds, turn } from './uring.js'
+import { blockedReads, failure, oneOf, openUring, testKinds, turn } from './uring.js'
 
 const WAYS: Record<string, UringOptions> = {
   auto: {},
@@ -336,4 +336,36 @@ test('process.exit, a throw at the top and a signal end a process with operation
   assert.equal(thrown.code, 1)
   const killed = await runNode(`${prelude}; process.kill(process.pid, 'SIGTERM')`)
   assert.equal(killed.signal, 'SIGTERM')
+})
+
+test('what waits for its turn holds the process open, although all before it do not', async (t) => {
+  oracle(t)
+  const program = (end: string) =>
+    runNode(`
+    import { Uring } from 'ringcore'
+    const ring = new Uring({ inFlight: 2 })
+    const slow = [1, 2].map(() => ring.timeout(150, { ref: false }))
+    ring.timeout(1).then(() => console.log('had its turn'))
+    ${end}
+  `)
+  assert.deepEqual(await program(''), { code: 0, signal: null, stdout: 'had its turn\n', stderr: '' })
+  assert.equal((await program('ring.unref()')).stdout, '', 'unref() is of those that wait, too')
+  const ring = openUring(t, { inFlight: 1 })
+  const first = ring.timeout(60_000, { ref: false })
+  assert.deepEqual([ring.stats().referenced, ring.stats().queued], [0, 0])
+  const controller = new AbortController()
+  const waiting = failure(ring.nop({ signal: controller.signal }))
+  const other = failure(ring.nop())
+  assert.deepEqual([ring.stats().referenced, ring.stats().queued], [2, 2])
+  ring.unref()
+  assert.equal(ring.stats().referenced, 0)
+  ring.ref()
+  assert.equal(ring.stats().referenced, 3)
+  ring.unref()
+  controller.abort()
+  assert.equal((await waiting).name, 'AbortError')
+  await ring.close()
+  assert.equal((await other).code, 'ERR_RING_CLOSED')
+  assert.equal((await failure(first)).code, 'ERR_RING_CLOSED')
+  assert.equal(ring.stats().referenced, 0)
 })

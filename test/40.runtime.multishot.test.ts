@@ -11,7 +11,7 @@ import { Resource, type Uring } from 'ringcore'
 import { AF_INET, type InternetAddress, POLLHUP, POLLIN, SOCK_STREAM } from 'ringcore/sys'
 import { addressOf } from '#src/net/socket-calls.js'
 import { countFds, oracle, pipe, socketPair, until, withTimeout } from './helpers.js'
-import { failure, openUring, testKinds, turn } from './uring.js'
+import { failure, oneOf, openUring, testKinds, turn } from './uring.js'
 
 /** A listening socket of the ring. */
 async function listen(t: TestContext, ring: Uring): Promise<{ listener: Resource; port: number }> {
@@ -239,16 +239,18 @@ testKinds('poll: every change is reported; POLLHUP is not an error', async (t, r
 })
 
 testKinds('timeout: ticks come in their rhythm, break stops them', async (_t, ring) => {
-  const started = performance.now()
-  const ticks: number[] = []
-  for await (const tick of ring.timeoutMultishot(10)) {
-    ticks.push(tick)
-    if (tick === 5) break
-  }
-  const took = performance.now() - started
-  assert.deepEqual(ticks, [1, 2, 3, 4, 5])
-  assert.ok(took >= 48 && took < 500, `five ticks of 10 ms took ${took}`)
-  assert.equal(ring.stats().inFlight, 0)
+  await oneOf(5, async () => {
+    const started = performance.now()
+    const ticks: number[] = []
+    for await (const tick of ring.timeoutMultishot(10)) {
+      ticks.push(tick)
+      if (tick === 5) break
+    }
+    const took = performance.now() - started
+    assert.deepEqual(ticks, [1, 2, 3, 4, 5])
+    assert.equal(ring.stats().inFlight, 0)
+    assert.ok(took >= 48 && took < 500, `five ticks of 10 ms took ${took}`)
+  })
   // Nobody takes: after `capacity` ticks it pauses, and goes on when they are taken.
   const slow = ring.timeoutMultishot(1, { capacity: 3 })
   await until(() => ring.stats().inFlight === 0, 2000, 'the pause')
@@ -276,8 +278,15 @@ test('abort before, abort while waiting, abort of a paused one', async (t) => {
   const ticks = ring.timeoutMultishot(1, { capacity: 1, signal: second.signal })
   await ring.timeout(20)
   second.abort()
-  assert.equal((await ticks.next()).value, 1)
-  assert.equal((await failure(ticks.next())).name, 'AbortError')
+  // Room for one: but what ticked before the request was stopped is kept, too.
+  let taken = 0
+  const error = await failure(
+    (async () => {
+      for await (const tick of ticks) assert.equal(tick, ++taken)
+    })(),
+  )
+  assert.equal(error.name, 'AbortError')
+  assert.ok(taken >= 1)
   assert.equal((await ticks.next()).done, true)
 })
 

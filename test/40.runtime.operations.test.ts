@@ -22,7 +22,7 @@ import {
   SOCK_STREAM,
 } from 'ringcore/sys'
 import { oracle, pipe, requires, socketPair, tempDir, withTimeout } from './helpers.js'
-import { failure, openUring, testKinds } from './uring.js'
+import { failure, oneOf, openUring, testKinds } from './uring.js'
 
 const text = (buffer: Uint8Array): string => Buffer.from(buffer).toString()
 
@@ -355,10 +355,12 @@ testKinds('poll, timeout, nop', async (t, ring) => {
   const polled = ring.poll(reader.fd, POLLIN)
   fs.writeSync(writer.fd, 'x')
   assert.equal(await withTimeout(polled, 2000), POLLIN)
-  const started = performance.now()
-  assert.equal(await ring.timeout(20.5), undefined)
-  const took = performance.now() - started
-  assert.ok(took >= 20 && took < 500, `20.5 ms took ${took}`)
+  await oneOf(5, async () => {
+    const started = performance.now()
+    assert.equal(await ring.timeout(20.5), undefined)
+    const took = performance.now() - started
+    assert.ok(took >= 20 && took < 500, `20.5 ms took ${took}`)
+  })
   assert.equal(await ring.timeout(0), undefined)
   assert.equal(await ring.nop(), 0)
 })

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
+import { AS_INSTALLED } from './example-programs.js'
 import { oracle, root, runNode } from './helpers.js'
 
 const page = readFileSync(join(root, 'docs', 'features.md'), 'utf8')
@@ -21,7 +22,7 @@ for (const part of parts) {
     const file = join(root, 'build', `feature-${process.pid}-${parts.indexOf(part)}.mjs`)
     writeFileSync(file, source)
     t.after(() => rmSync(file))
-    const { code, stdout, stderr } = await runNode(file)
+    const { code, stdout, stderr } = await runNode(file, { env: AS_INSTALLED })
     const lacking = /ERR_RING_FEATURE.*|Cannot use IORING.*/.exec(stderr)
     if (lacking !== null) return t.skip(lacking[0])
     assert.equal(stderr, '')

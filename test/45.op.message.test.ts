@@ -119,7 +119,6 @@ test('listening ends with the ring, with a signal, and does not hold the process
     ring.messages({ ref: false }).next()
     process.on('exit', () => console.log('exits'))
     `,
-    { timeoutMs: 10_000 },
   )
   assert.deepEqual([code, stdout], [0, 'exits\n'])
 })

@@ -61,7 +61,7 @@ for (const [name, program] of Object.entries(PROGRAMS)) {
           await new Promise((resolve) => setTimeout(resolve, 20))
           console.log('in the kernel:', ring.inKernel > 0)
           ${end}`
-        const { code, stdout, stderr } = await runNode(source, { timeoutMs: 10_000 })
+        const { code, stdout, stderr } = await runNode(source)
         assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: 'in the kernel: true\n', stderr: '' })
       }
     }
@@ -86,7 +86,7 @@ test('exit with five threads at work', async (t) => {
     console.log('all busy')
     process.exit(3)
   `
-  const { code, stdout, stderr } = await runNode(source, { timeoutMs: 10_000 })
+  const { code, stdout, stderr } = await runNode(source)
   assert.deepEqual({ code, stdout, stderr }, { code: 3, stdout: 'all busy\n', stderr: '' })
 })
 

@@ -88,6 +88,47 @@ for (const options of [{}, DEFER]) {
     t.diagnostic(`${flags.length} completions for 12 events, ${flags.at(-1) === 0 ? 'ended' : 'armed'}`)
   })
 
+  test(`a multishot read and a full CQ · ${kind}`, (t) => {
+    oracle(t)
+    const ring = new op.Ring({ entries: 2, cqEntries: 4, ...options })
+    t.after(() => ring.close({ cancel: true }))
+    if (!ring.registerProbe().supported(sys.IORING_OP_READ_MULTISHOT))
+      return t.skip('needs READ_MULTISHOT: kernel 6.7')
+    const { reader, writer } = pipe(t)
+    const buffers = new op.BufferRing(ring, { group: 1, entries: 16, bufferBytes: 8 })
+    t.after(() => buffers.close())
+    const arm = (): void => {
+      op.prepReadMultishot(ring.getSqe()!, reader.fd, 0, -1, 1)
+      ring.submit()
+    }
+    arm()
+    const total = 40
+    let written = 0
+    let text = ''
+    const write = (): void => {
+      const byte = Buffer.of(65 + written++)
+      assert.equal(call('write', writer.fd, ring.driver.addressOf(byte), 1), 1)
+      ring.getEvents()
+    }
+    for (let i = 0; i < 12; i++) write()
+    for (const end = performance.now() + 5000; text.length < total && performance.now() < end; ) {
+      if (written < total) write()
+      ring.getEvents()
+      let ended = false
+      ring.forEachCqe((_low, _high, res, flags) => {
+        ended = (flags & sys.IORING_CQE_F_MORE) === 0
+        if (res === -sys.ENOBUFS) return
+        assert.ok(res > 0, `read: ${res}`)
+        const bid = flags >>> sys.IORING_CQE_BUFFER_SHIFT
+        text += Buffer.from(buffers.take(bid, res)).toString()
+        buffers.release(bid)
+      })
+      if (ended) arm()
+    }
+    assert.equal(text, Buffer.from(upTo(total).map((i) => 65 + i)).toString())
+    assert.equal(buffers.available, 16, 'every buffer is back')
+  })
+
   test(`poll agrees with epoll about files and pipes · ${kind}`, (t) => {
     oracle(t)
     const ring = new op.Ring({ entries: 8, ...options })

@@ -1,5 +1,5 @@
-// The programs of docs/storage.md print what the page says, and the example keeps what it acknowledged.
-// Flow: this → docs/storage.md, build/examples/write-ahead-log.js → a process for each.
+// The programs of docs/storage.md print what the page says, and the examples do what they say.
+// Flow: this → docs/storage.md, build/examples/write-ahead-log.js and direct-read.js → a process for each.
 
 import assert from 'node:assert/strict'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -40,5 +40,19 @@ test('write-ahead-log: what one run acknowledged the next one has', async (t) =>
   assert.match(
     await run('2000'),
     /log: clean; 500 values of the checkpoint, 0 changes after it\n.* 1000 values/,
+  )
+})
+
+test('direct-read: reads what is there, the short last block included', async (t) => {
+  oracle(t)
+  const path = join(tempDir(t), 'file')
+  writeFileSync(path, Buffer.alloc(100))
+  const script = join(root, 'build', 'examples', 'direct-read.js')
+  const { code, stdout, stderr } = await runNode(script, { args: [path, '8', '50'] })
+  if (stderr.includes('ERR_DIRECT_UNSUPPORTED')) return t.skip('needs O_DIRECT in the temporary directory')
+  assert.deepEqual({ code, stderr }, { code: 0, stderr: '' })
+  assert.match(
+    stdout,
+    /^memory \d+, offsets \d+, of reads \d+; .*\n5000 bytes in reads of up to \d+, \d+ a second\n$/,
   )
 })

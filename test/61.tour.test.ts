@@ -5,13 +5,14 @@ import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
+import { AS_INSTALLED } from './example-programs.js'
 import { oracle, type RunResult, root, runNode, tempDir } from './helpers.js'
 
 /** Runs the tour with a temporary directory of its own, which must be empty afterwards. */
 async function tour(t: TestContext, args: string[], env: NodeJS.ProcessEnv = {}): Promise<RunResult> {
   const TMPDIR = tempDir(t)
   const script = join(root, 'build', 'examples', 'tour.js')
-  const result = await runNode(script, { args, env: { TMPDIR, ...env } })
+  const result = await runNode(script, { args, env: { TMPDIR, ...AS_INSTALLED, ...env } })
   assert.deepEqual(readdirSync(TMPDIR), [], 'the tour left files behind')
   return result
 }

@@ -10,6 +10,7 @@ import { RequestCounter, request } from '../bench/http.js'
 import { parseWrk } from '../bench/http-hello.js'
 import { aligned, exitCode, short, verdicts } from '../bench/report.js'
 import { median, pairedRatios, quantile, summary } from '../bench/statistics.js'
+import { AS_INSTALLED } from './example-programs.js'
 import { oracle, requires, root, runNode, tempDir } from './helpers.js'
 
 test('median, quartiles and paired ratios of known numbers', () => {
@@ -141,7 +142,7 @@ test('a quick run prints a table, writes JSON, and fails only with --check', asy
   const json = join(tempDir(t), 'report.json')
   const main = join(root, 'build', 'bench', 'main.js')
   const args = ['nop', '--quick', '--repeat', '2', '--filter', 'promises, 128', '--json', json]
-  const { code, stdout, stderr } = await runNode(main, { args })
+  const { code, stdout, stderr } = await runNode(main, { args, env: AS_INSTALLED })
   assert.equal(code, 0, stderr)
   assert.match(stdout, /Node v\d+.*Linux \d+/)
   assert.match(stdout, /nop · promises, 128 in flight/)

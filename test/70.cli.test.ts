@@ -1,5 +1,5 @@
 // The command line: what `ringcore probe` and `ringcore doctor` say, here and where no ring can be made.
-// Flow: this → dist/cli/main.js in a process of its own, under seccomp-run and limit-run.
+// Flow: this → dist/bundle/cli.js in a process of its own, under seccomp-run and limit-run.
 
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
@@ -9,7 +9,7 @@ import test, { type TestContext } from 'node:test'
 import { oracle, type RunOptions, type RunResult, root, runNode } from './helpers.js'
 import { compileTool } from './tools.js'
 
-const main = join(root, 'dist', 'cli', 'main.js')
+const main = join(root, 'dist', 'bundle', 'cli.js')
 
 const ringcore = (args: string[], options: RunOptions = {}): Promise<RunResult> =>
   runNode(main, { ...options, args })

@@ -9,6 +9,7 @@ import test from 'node:test'
 import { IORING_OP_READ } from 'ringcore/sys'
 import { opTable } from '#src/op/table.js'
 import { SQE } from '#src/ring/sqe.js'
+import { AS_INSTALLED } from './example-programs.js'
 import { oracle, root, runNode } from './helpers.js'
 
 interface Page {
@@ -118,7 +119,7 @@ test('the first program of the README prints what the README says', async (t) =>
     readme,
   )
   assert.ok(parts, 'the README has a first program')
-  const { code, stdout, stderr } = await runNode(parts[1]!)
+  const { code, stdout, stderr } = await runNode(parts[1]!, { env: AS_INSTALLED })
   assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: parts[2], stderr: '' })
 })
 

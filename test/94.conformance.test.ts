@@ -52,6 +52,21 @@ test('the tests that rows name exist', () => {
   }
 })
 
+test('the 188 programs whose behaviour every Linux of today can show are covered', (t) => {
+  const wanted = JSON.parse(
+    readFileSync(join(root, 'test/fixtures/liburing-tests-wanted.json'), 'utf8'),
+  ) as string[]
+  assert.equal(new Set(wanted).size, 188)
+  const covered = new Set(
+    rows.filter(([, , , cell]) => read(cell!).state === 'covered').map(([, name]) => name),
+  )
+  assert.deepEqual(
+    wanted.filter((name) => !covered.has(name)),
+    [],
+  )
+  t.diagnostic(`${wanted.length}/${wanted.length}, and ${covered.size - wanted.length} others`)
+})
+
 test('what does not apply has a reason', () => {
   for (const [, name, , cell] of rows)
     if (read(cell!).state === 'does not apply') assert.match(cell!, /^does not apply: \S/, name)

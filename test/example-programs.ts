@@ -11,9 +11,12 @@ import { type RunResult, root, runNode, until, withTimeout } from './helpers.js'
 
 export const script = (name: string): string => join(root, 'build', 'examples', `${name}.js`)
 
+/** Programs get the package as its users do: from dist/bundle, not as the modules that tests look into. */
+export const AS_INSTALLED = { NODE_OPTIONS: '' }
+
 /** Runs an example to its end. */
 export const example = (name: string, ...args: string[]): Promise<RunResult> =>
-  runNode(script(name), { args })
+  runNode(script(name), { args, env: AS_INSTALLED })
 
 export interface Server {
   port: number
@@ -24,7 +27,10 @@ export interface Server {
 
 /** Starts an example that serves, and waits until it does. */
 export async function start(t: TestContext, name: string, ...args: string[]): Promise<Server> {
-  const child = spawn(process.execPath, [script(name), ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [script(name), ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...AS_INSTALLED },
+  })
   let [stdout, stderr] = ['', '']
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     stdout += text

@@ -7,7 +7,16 @@
 import assert from 'node:assert/strict'
 import { closeSync } from 'node:fs'
 import test, { type TestContext } from 'node:test'
-import { opByName, prepCancel64, Ring, type Sqe, sqeSetAddrWords, sqeSetDataWords } from 'ringcore/ring'
+import {
+  opByName,
+  opName,
+  prepCancel64,
+  Ring,
+  SQE,
+  type Sqe,
+  sqeSetAddrWords,
+  sqeSetDataWords,
+} from 'ringcore/ring'
 import * as sys from 'ringcore/sys'
 import { openDriver } from '#src/sys/open-driver.js'
 import { oracle } from './helpers.js'
@@ -27,6 +36,30 @@ export interface Done {
   flags: number
 }
 
+/** How a request ended: as it should, with an errno, or because it was cancelled. */
+export type End = 'success' | 'error' | 'cancel'
+
+/** How requests of each opcode ended on each kind of ring, in this process: "SQPOLL READ". */
+const ends = new Map<string, Set<End>>()
+export const endsOf = (kind: string, opcode: string): ReadonlySet<End> =>
+  ends.get(`${kind} ${opcode}`) ?? new Set()
+
+/** Opcodes whose tests found that they can't be shown on this machine, and why. */
+export const reasonsHere = new Map<string, string>()
+
+/** Requests that complete with ETIME when all is well. */
+const TIMERS: readonly number[] = [sys.IORING_OP_TIMEOUT, sys.IORING_OP_LINK_TIMEOUT]
+/** What a request completes with that was cancelled; the last two when it slept in a worker. */
+const CANCELLED: readonly number[] = [-sys.ECANCELED, -sys.EINTR, -ERESTARTSYS]
+
+/** A request on its way. */
+interface Begun {
+  opcode: number
+  /** Somebody asked to cancel it. */
+  asked: boolean
+  done: Done[]
+}
+
 /** Writes one request. */
 export type Write = (sqe: Sqe) => void
 
@@ -41,15 +74,21 @@ export interface Memory {
 export class Rig {
   readonly ring: Ring
   readonly t: TestContext
+  /** Is told the second half of every CQE, on rings whose CQEs have one. */
+  onBigCqe: ((id: number, extra: Int32Array) => void) | undefined
+  /** Requests may complete with EFAULT; otherwise that means a bad address of the test's own. */
+  mayFault = false
   /** The high word of every user_data here. */
   readonly high = HIGH
+  readonly #kind: string
   readonly #held: Uint8Array[] = []
-  readonly #done = new Map<number, Done[]>()
+  readonly #begun = new Map<number, Begun>()
   #nextId = 1
 
-  constructor(t: TestContext, ring: Ring) {
+  constructor(t: TestContext, ring: Ring, kind: string) {
     this.t = t
     this.ring = ring
+    this.#kind = kind
     t.after(() => {
       // The memory was held until here, when nothing is in the kernel any more.
       this.#held.length = 0
@@ -89,6 +128,12 @@ export class Rig {
     return this.memory(sys.encodeSockaddr(address))
   }
 
+  /** Skips the test: this machine lacks something that the opcodes need. */
+  cannot(reason: string, ...opcodes: string[]): void {
+    for (const opcode of opcodes) reasonsHere.set(opcode, reason)
+    this.t.skip(reason)
+  }
+
   // — requests —
 
   /** Queues and submits a request without waiting; the number names it. */
@@ -100,22 +145,31 @@ export class Rig {
   /** The same for several in one batch, which links need. */
   startAll(...writes: Write[]): number[] {
     const ids = writes.map((write) => {
-      const sqe = this.ring.getSqe()
-      assert.ok(sqe, 'the SQ is full')
+      const sqe = this.#entry()
       const id = this.#nextId++
       write(sqe)
       sqeSetDataWords(sqe, id, HIGH)
-      this.#done.set(id, [])
+      this.#begun.set(id, { opcode: sqe.words[SQE.OPCODE]! & 0xff, asked: false, done: [] })
       return id
     })
     this.ring.submit()
     return ids
   }
 
+  /** The next free entry. A SQPOLL thread gives entries back when it comes to it, and waiting for that may end early. */
+  #entry(): Sqe {
+    for (const end = performance.now() + 5000; performance.now() < end; this.ring.sqringWait()) {
+      const sqe = this.ring.getSqe()
+      if (sqe !== null) return sqe
+      assert.ok(this.ring.setupFlags & sys.IORING_SETUP_SQPOLL, 'the SQ is full')
+    }
+    return assert.fail('the SQPOLL thread took nothing for five seconds')
+  }
+
   /** Reserves a number for a CQE that no request of this ring makes: a message. */
   expect(): number {
     const id = this.#nextId++
-    this.#done.set(id, [])
+    this.#begun.set(id, { opcode: -1, asked: false, done: [] })
     return id
   }
 
@@ -128,21 +182,35 @@ export class Rig {
 
   #poll(id: number, timeoutMs: number): Done | undefined {
     const deadline = performance.now() + timeoutMs
-    const queue = this.#done.get(id)
+    const queue = this.#begun.get(id)?.done
     assert.ok(queue, `no request ${id}`)
     while (queue.length === 0) {
       const left = deadline - performance.now()
       if (left <= 0) return undefined
       this.ring.submitAndWaitTimeout(1, { timeoutMs: left })
-      this.ring.forEachCqe((low, high, res, flags) => {
+      this.ring.forEachCqe((low, high, res, flags, index) => {
         assert.equal(high, HIGH, 'the high word of user_data')
-        const owner = this.#done.get(low)
+        const owner = this.#begun.get(low)
         assert.ok(owner, `a CQE of request ${low}, which never was: ${res}`)
-        assert.notEqual(res, -sys.EFAULT, 'the kernel was given a bad address')
-        owner.push({ res, flags })
+        assert.ok(this.mayFault || res !== -sys.EFAULT, 'the kernel was given a bad address')
+        this.onBigCqe?.(low, this.ring.bigCqe(index))
+        owner.done.push({ res, flags })
+        // A notification says when the memory is free, not how the request ended.
+        if (!(flags & sys.IORING_CQE_F_NOTIF)) this.#note(owner, res)
       })
     }
     return queue.shift()
+  }
+
+  #note({ opcode, asked }: Begun, res: number): void {
+    if (opcode < 0) return
+    const isFine = res >= 0 || (res === -sys.ETIME && TIMERS.includes(opcode))
+    const wasCancelled = asked && CANCELLED.includes(res)
+    // Cancelled by nobody: a link that broke, which says nothing of the request itself.
+    if (!wasCancelled && res === -sys.ECANCELED) return
+    const key = `${this.#kind} ${opName(opcode)}`
+    if (!ends.has(key)) ends.set(key, new Set())
+    ends.get(key)!.add(wasCancelled ? 'cancel' : isFine ? 'success' : 'error')
   }
 
   /** Runs one request to its final CQE and gives the result. */
@@ -172,6 +240,7 @@ export class Rig {
 
   /** Asks the kernel to cancel a request; the result of the asking. */
   cancel(id: number): number {
+    this.#begun.get(id)!.asked = true
     return this.run((sqe) => {
       prepCancel64(sqe, 0, 0)
       sqeSetAddrWords(sqe, id, HIGH)
@@ -229,8 +298,8 @@ export class Rig {
   }
 
   /** Connects a new socket by a plain system call. */
-  connect(address: sys.SocketAddress): number {
-    const fd = this.socket()
+  connect(address: sys.SocketAddress, domain: number = sys.AF_INET): number {
+    const fd = this.socket(domain)
     const to = this.sockaddr(address)
     assert.equal(call('connect', fd, to.address, to.bytes.length), 0)
     return fd
@@ -257,7 +326,7 @@ export function opTest(opcodes: string, title: string, body: (rig: Rig) => void)
         assert.ok(row, name)
         if (!probe.supported(row.code)) return t.skip(`needs ${row.constant}: kernel ${row.since}`)
       }
-      body(new Rig(t, ring))
+      body(new Rig(t, ring, kind.name))
       assert.equal(ring.inKernel, 0, 'requests are still in the kernel')
       assert.equal(ring.cqReady(), 0, 'CQEs that nobody waited for')
     })

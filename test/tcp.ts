@@ -3,11 +3,15 @@
 
 import net from 'node:net'
 import type { TestContext } from 'node:test'
-import { TcpListener, type TcpStream, type Uring } from 'ringcore'
+import { type StreamOptions, TcpListener, type TcpStream, type Uring } from 'ringcore'
 
 /** A stream of ours and a socket of node:net's, connected. */
-export async function pair(t: TestContext, ring: Uring): Promise<{ stream: TcpStream; socket: net.Socket }> {
-  const listener = TcpListener.bind({ host: '127.0.0.1', port: 0, ring })
+export async function pair(
+  t: TestContext,
+  ring: Uring,
+  options: StreamOptions = {},
+): Promise<{ stream: TcpStream; socket: net.Socket }> {
+  const listener = TcpListener.bind({ ...options, host: '127.0.0.1', port: 0, ring })
   const socket = net.connect({ port: listener.port, host: '127.0.0.1', allowHalfOpen: true })
   socket.on('error', () => {})
   const stream = await listener.accept()

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The command line: `ringcore probe`, `ringcore doctor`.
-// Flow: a shell → this → probe-command.ts, doctor.ts.
+// The command line: `ringcore probe`, `ringcore doctor`, and the commands on files.
+// Flow: a shell → this → probe-command.ts, doctor.ts, cp-command.ts, cat-command.ts, du-command.ts.
 
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -15,6 +15,9 @@ Usage: ringcore <command> [options]
 Commands:
   probe     every opcode, register operation, flag and feature: since which kernel, and whether this one has it
   doctor    why a ring can or can't be made here, step by step, and what to do about it
+  cp        copies files and trees; see 'ringcore cp --help'
+  cat       files to standard output
+  du        how much space trees take
 
 Options:
   --json        for tools
@@ -26,6 +29,13 @@ Exit code: 0; 1 when no ring can be made here; 2 for wrong usage.`
 const COMMANDS: Readonly<Record<string, (json: boolean) => Promise<boolean>>> = {
   probe: runProbe,
   doctor: runDoctor,
+}
+
+/** Commands with options of their own; each is loaded only when it is called. */
+const TOOLS: Readonly<Record<string, () => Promise<(args: string[]) => Promise<number>>>> = {
+  cp: async () => (await import('./cp-command.ts')).runCp,
+  cat: async () => (await import('./cat-command.ts')).runCat,
+  du: async () => (await import('./du-command.ts')).runDu,
 }
 
 function version(): string {
@@ -48,6 +58,8 @@ function readArguments(argv: string[]) {
 
 /** @returns the exit code */
 async function main(argv: string[]): Promise<number> {
+  const [first = '', ...rest] = argv
+  if (Object.hasOwn(TOOLS, first)) return (await TOOLS[first]!())(rest)
   let parsed: ReturnType<typeof readArguments>
   try {
     parsed = readArguments(argv)

@@ -1,6 +1,9 @@
 // The receiving half of a stream: one multishot recv into the ring's shared buffers, one reader.
-// Flow: tcp-stream.ts → this → engine.ts, buffer-group.ts. man io_uring_prep_recv_multishot(3)
-// Memory is bounded: what nobody waits for is copied out of the shared buffers, up to HIGH_WATER, then receiving pauses.
+// Flow: socket-stream.ts → this → engine.ts, buffer-group.ts. man io_uring_prep_recv_multishot(3)
+//
+// Memory is bounded, and nobody can take the buffers from the others. What nobody waits for is copied out of them, up to
+// HIGH_WATER, then receiving pauses. A connection that leases buffers may hold LEASES of them, and all together half; what comes
+// beyond is a copy. So the kernel never runs dry for longer than one batch.
 
 import { prepRecvMultishot } from '../op/prep-net.ts'
 import type { BufferGroup } from '../runtime/buffer-group.ts'
@@ -9,73 +12,144 @@ import type { Sink, Slot } from '../runtime/slots.ts'
 import type { Uring } from '../runtime/uring.ts'
 import { IORING_OP_RECV } from '../sys/abi.ts'
 import { ECANCELED, ENOBUFS } from '../sys/errno.ts'
-import { bufferDetachedError, ringClosedError, socketError, stateError } from '../sys/error.ts'
+import { bufferDetachedError, ringClosedError, socketError, stateError, throwLater } from '../sys/error.ts'
+import { type LeaseCount, StreamChunk } from './lease.ts'
 import { receiveBuffers } from './receive-buffers.ts'
 
 const HIGH_WATER = 65536
+/** Buffers that one connection may lease. */
+const LEASES = 8
 
 /** Gets bytes where the kernel put them: the first `length` of `buffer`, and only until it returns. */
 export type DataHandler = (buffer: Buffer, length: number) => void
 /** Is told once that nothing more comes: null when the peer ended its side or the stream was closed. */
 export type EndHandler = (error: Error | null) => void
 
-export class Receiver implements Sink {
+/** Who waits for what comes next: with a buffer to fill, or for a lease. */
+interface Reader {
+  buffer: Uint8Array | null
+  resolve: (value: never) => void
+  reject: (error: Error) => void
+}
+
+/** The promise that is being made: one executor serves all. */
+let resolveMade!: (value: never) => void
+let rejectMade!: (error: Error) => void
+const executor = (resolve: (value: never) => void, reject: (error: Error) => void): void => {
+  resolveMade = resolve
+  rejectMade = reject
+}
+
+export class Receiver implements Sink, LeaseCount {
   readonly #ring: Uring
   readonly #resource: Resource
   #group: BufferGroup | null = null
   #slot: Slot | null = null
   #generation = 0
-  /** The one reader: its buffer, and how its promise settles. */
-  #buffer: Uint8Array | null = null
-  #resolve!: (bytes: number) => void
-  #reject!: (error: Error) => void
-  readonly #setReader = (resolve: (bytes: number) => void, reject: (error: Error) => void): void => {
-    this.#resolve = resolve
-    this.#reject = reject
-  }
+  #reader: Reader | null = null
   #onData: DataHandler | null = null
   #onEnd: EndHandler | null = null
-  #kept: Buffer[] = []
+  /** Whether what is kept may stay in the kernel's buffers: somebody takes leases. */
+  #leasing = false
+  /** What came before anybody asked. */
+  #kept: StreamChunk[] | null = null
   #keptBytes = 0
   #ended = false
   #error: Error | null = null
   #paused = false
+  /** Buffers that are leased to whom this connection's bytes went. */
+  leases = 0
   /** Bytes that came, read or not. */
   bytes = 0
+  /** Called once when the peer has ended its side. */
+  onEof: (() => void) | null = null
 
   constructor(ring: Uring, resource: Resource) {
     this.#ring = ring
     this.#resource = resource
   }
 
-  /** See `TcpStream.read`; throws what makes reading impossible now. */
+  /** Whether nothing more will come: the peer ended its side, the stream was closed, or it failed. */
+  get ended(): boolean {
+    return this.#ended || this.#error !== null
+  }
+
+  /** See `SocketStream.read`; throws what makes reading impossible now. */
   read(buffer: Uint8Array): Promise<number> {
-    if (this.#buffer !== null || this.#onData !== null) {
-      throw stateError('Cannot read: another read of this stream is waiting')
-    }
+    this.#checkFree('read')
     if (this.#keptBytes > 0) return Promise.resolve(this.#takeKept(buffer))
     if (this.#error !== null) throw this.#error
     if (this.#ended || buffer.byteLength === 0) return Promise.resolve(0)
     if (this.#resource.fd < 0) throw socketError(-9, 'read')
-    this.#buffer = buffer
-    const promise = new Promise<number>(this.#setReader)
+    return this.#wait<number>(buffer)
+  }
+
+  /** The next bytes where the kernel put them; null at the end. Throws what makes reading impossible now. */
+  lease(): Promise<StreamChunk | null> {
+    this.#checkFree('read')
+    this.#leasing = true
+    const kept = this.#kept?.shift()
+    if (kept !== undefined) {
+      this.#keptBytes -= kept.bytes.length
+      this.#resume()
+      return Promise.resolve(kept)
+    }
+    if (this.#error !== null) throw this.#error
+    if (this.#ended) return Promise.resolve(null)
+    if (this.#resource.fd < 0) throw socketError(-9, 'read')
+    return this.#wait<StreamChunk | null>(null)
+  }
+
+  /** What is kept from now on is copied out of the kernel's buffers. */
+  stopLeasing(): void {
+    this.#leasing = false
+    for (const kept of this.#kept ?? []) kept.detach()
+  }
+
+  #checkFree(action: string): void {
+    if (this.#reader !== null || this.#onData !== null) {
+      throw stateError(
+        `Cannot ${action}: another ${action === 'read' ? 'read' : 'reader'} of this stream is waiting`,
+      )
+    }
+  }
+
+  #wait<T>(buffer: Uint8Array | null): Promise<T> {
+    const promise = new Promise<T>(
+      executor as (resolve: (value: T) => void, reject: (error: Error) => void) => void,
+    )
+    this.#reader = { buffer, resolve: resolveMade, reject: rejectMade }
     if (this.#slot === null) this.#arm()
     return promise
   }
 
-  /** See `TcpStream.receive`. */
+  /** Ends the wait of the reader, if there is one; what comes is kept for the next. */
+  giveUp(error: Error): void {
+    const reader = this.#reader
+    if (reader === null) return
+    this.#reader = null
+    reader.reject(error)
+  }
+
+  /** See `SocketStream.receive`. */
   receive(onData: DataHandler, onEnd: EndHandler): void {
-    if (this.#buffer !== null || this.#onData !== null) {
-      throw stateError('Cannot receive: another reader of this stream is waiting')
-    }
-    if (this.#error !== null) throw this.#error
+    this.#checkFree('receive')
+    if (this.#error !== null && this.#keptBytes === 0) throw this.#error
     this.#onData = onData
     this.#onEnd = onEnd
-    for (const bytes of this.#kept.splice(0)) {
+    while (this.#keptBytes > 0 && this.#onData !== null) {
+      const kept = this.#kept!.shift()!
+      const { bytes } = kept
       this.#keptBytes -= bytes.length
-      onData(bytes, bytes.length)
+      try {
+        this.#onData(bytes, bytes.length)
+      } finally {
+        kept.release()
+      }
     }
-    if (this.#ended) this.#tellEnd(null)
+    if (this.#onData === null) return
+    if (this.#error !== null) this.#tellEnd(this.#error)
+    else if (this.#ended) this.#tellEnd(null)
     else if (this.#slot === null) this.#arm()
   }
 
@@ -87,18 +161,30 @@ export class Receiver implements Sink {
 
   /** Copies bytes that came before anybody asked. */
   #takeKept(buffer: Uint8Array): number {
+    const list = this.#kept!
     let filled = 0
-    while (filled < buffer.byteLength && this.#kept.length > 0) {
-      const first = this.#kept[0]!
-      const part = first.subarray(0, buffer.byteLength - filled)
+    while (filled < buffer.byteLength && list.length > 0) {
+      const first = list[0]!
+      const { bytes } = first
+      const part = bytes.subarray(0, buffer.byteLength - filled)
       buffer.set(part, filled)
       filled += part.length
-      if (part.length === first.length) this.#kept.shift()
-      else this.#kept[0] = first.subarray(part.length)
+      if (part.length === bytes.length) {
+        list.shift()
+        first.release()
+      } else {
+        first.detach()
+        list[0] = new StreamChunk(first.bytes.subarray(part.length), null, this)
+      }
     }
     this.#keptBytes -= filled
-    if (this.#paused && this.#keptBytes < HIGH_WATER / 2) this.#arm()
+    this.#resume()
     return filled
+  }
+
+  /** The reader has caught up: receiving goes on. */
+  #resume(): void {
+    if (this.#paused && this.#keptBytes < HIGH_WATER / 2) this.#arm()
   }
 
   #arm(): void {
@@ -107,7 +193,7 @@ export class Receiver implements Sink {
     let slot: Slot | null
     try {
       this.#group ??= receiveBuffers(this.#ring)
-      slot = engine.begin(IORING_OP_RECV, undefined)
+      slot = engine.begin(IORING_OP_RECV, undefined, true)
     } catch (error) {
       this.#fail(error as Error)
       return
@@ -129,7 +215,7 @@ export class Receiver implements Sink {
   /** A CQE of the multishot recv. */
   onCqe(res: number, flags: number, final: boolean): void {
     if (final) this.#slot = null
-    if (res > 0) this.#deliver(res, flags)
+    if (res > 0) this.#deliverSafely(res, flags)
     else if (res === 0) this.#endOf(flags)
     else if (res === -ENOBUFS) this.#group?.onRelease(() => this.#arm())
     else if (res !== -ECANCELED) this.#fail(socketError(res, 'read'))
@@ -141,38 +227,63 @@ export class Receiver implements Sink {
     else this.#paused = true
   }
 
+  /** A callback that throws must not keep the request from being armed again. */
+  #deliverSafely(length: number, flags: number): void {
+    try {
+      this.#deliver(length, flags)
+    } catch (error) {
+      throwLater(error)
+    }
+  }
+
   #deliver(length: number, flags: number): void {
     this.bytes += length
-    const buffer = this.#buffer
-    const group = this.#group!
     if (this.#onData !== null) {
-      group.show(length, flags, this.#onData)
+      this.#group!.show(length, flags, this.#onData)
       return
     }
-    if (buffer === null) {
-      this.#keep(group.copy(length, flags))
+    const reader = this.#reader
+    if (reader === null) {
+      this.#keep(this.#chunk(length, flags))
       return
     }
-    this.#buffer = null
+    this.#reader = null
+    if (reader.buffer === null) reader.resolve(this.#chunk(length, flags) as never)
+    else this.#fill(reader, reader.buffer, length, flags)
+  }
+
+  /** The bytes of a CQE: in their buffer while this connection may hold one more, else as a copy. */
+  #chunk(length: number, flags: number): StreamChunk {
+    const group = this.#group!
+    if (this.#leasing && this.leases < LEASES && group.lent < group.entries / 2) {
+      const chunk = group.take(length, flags)!
+      return new StreamChunk(chunk.bytes, chunk, this)
+    }
+    return new StreamChunk(group.copy(length, flags), null, this)
+  }
+
+  #fill(reader: Reader, buffer: Uint8Array, length: number, flags: number): void {
+    const group = this.#group!
     if (buffer.byteLength >= length) {
       group.copyInto(length, flags, buffer)
-      this.#resolve(length)
+      reader.resolve(length as never)
       return
     }
     const bytes = group.copy(length, flags)
     if (buffer.byteLength === 0) {
-      this.#keep(bytes)
-      this.#reject(bufferDetachedError())
+      this.#keep(new StreamChunk(bytes, null, this))
+      reader.reject(bufferDetachedError())
       return
     }
     buffer.set(bytes.subarray(0, buffer.byteLength))
-    this.#keep(bytes.subarray(buffer.byteLength))
-    this.#resolve(buffer.byteLength)
+    this.#keep(new StreamChunk(bytes.subarray(buffer.byteLength), null, this))
+    reader.resolve(buffer.byteLength as never)
   }
 
-  #keep(bytes: Buffer): void {
-    this.#kept.push(bytes)
-    this.#keptBytes += bytes.length
+  #keep(chunk: StreamChunk): void {
+    this.#kept ??= []
+    this.#kept.push(chunk)
+    this.#keptBytes += chunk.bytes.length
     if (this.#keptBytes < HIGH_WATER || this.#paused || this.#slot === null) return
     this.#paused = true
     this.#ring.engine.cancels.slot(this.#slot, this.#generation)
@@ -181,17 +292,22 @@ export class Receiver implements Sink {
   /** The peer ended its side; its last CQE may still have taken a buffer. */
   #endOf(flags: number): void {
     this.#group?.take(0, flags)
+    if (this.#ended || this.#error !== null) return
     this.end()
+    const onEof = this.onEof
+    this.onEof = null
+    onEof?.()
   }
 
-  /** Nothing more will come: a reader that waits gets 0. */
+  /** Nothing more will come: a reader that waits gets 0, or null instead of a lease. */
   end(): void {
     if (this.#ended || this.#error !== null) return
     this.#ended = true
+    this.stopLeasing()
     this.#tellEnd(null)
-    if (this.#buffer === null) return
-    this.#buffer = null
-    this.#resolve(0)
+    const reader = this.#reader
+    this.#reader = null
+    reader?.resolve((reader.buffer === null ? null : 0) as never)
   }
 
   #tellEnd(error: Error | null): void {
@@ -201,10 +317,15 @@ export class Receiver implements Sink {
   }
 
   #fail(error: Error): void {
+    if (this.#ended || this.#error !== null) return
     this.#error = error
+    this.stopLeasing()
     this.#tellEnd(error)
-    if (this.#buffer === null) return
-    this.#buffer = null
-    this.#reject(error)
+    this.giveUp(error)
+  }
+
+  /** Ends the receiving with an error that is not the socket's own. */
+  abandon(error: Error): void {
+    this.#fail(error)
   }
 }

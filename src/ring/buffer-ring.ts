@@ -3,28 +3,12 @@
 // man io_uring_setup_buf_ring(3), io_uring_register_buf_ring(3), io_uring_provided_buffers(7)
 //
 // Entries of 16 bytes: address, length, buffer id (u16), and two bytes that are the tail in entry 0 and nothing elsewhere.
-// The memory is a mapping of ours that the native side holds as long as the ring's operations live.
+// The memory is mapped and held by the native side as long as the ring's operations live; see buffer-ring-memory.ts.
 
-import * as abi from '../sys/abi.ts'
-import { errnoError, invalidArgument, rangeError, stateError } from '../sys/error.ts'
+import { invalidArgument, rangeError, stateError } from '../sys/error.ts'
 import { storeRelease16, writeU64 } from '../sys/memory.ts'
-import { checkInteger } from '../sys/validate.ts'
+import { type BufferRingOptions, closeBufRing, openBufRing, TAIL } from './buffer-ring-memory.ts'
 import type { Ring } from './ring.ts'
-
-const PAGE_BYTES = 4096
-/** The u16 that is the tail. */
-const TAIL = 7
-
-export interface BufferRingOptions {
-  /** Buffer group, 0 to 65,535: what requests with IOSQE_BUFFER_SELECT name. */
-  group: number
-  /** Buffers: a power of two up to 32,768. */
-  entries: number
-  /** Bytes of each. */
-  bufferBytes: number
-  /** A buffer may serve several completions, each taking on where the last one ended. @kernel 6.12 */
-  incremental?: boolean | undefined
-}
 
 /** Whose a buffer is. */
 const KERNEL = 0
@@ -35,11 +19,14 @@ export class BufferRing {
   readonly entries: number
   readonly bufferBytes: number
   readonly incremental: boolean
+  /** Whether the ring itself lies in the kernel's memory. */
+  readonly mapped: boolean
   /** The buffers, one behind the other: buffer `bid` starts at `bid * bufferBytes`. */
   readonly buffers: Uint8Array
   /** The address of `buffers`. */
   readonly address: number
   readonly #ring: Ring
+  readonly #memory: ArrayBuffer
   readonly #words: Int32Array
   readonly #halves: Uint16Array
   readonly #owner: Uint8Array
@@ -55,35 +42,28 @@ export class BufferRing {
 
   /**
    * Maps the memory, registers the ring and gives all buffers to the kernel.
-   * @throws {UringError} EEXIST the group is taken · EINVAL a kernel before 5.19 (6.12 for incremental) · ENOMEM
+   * @throws {UringError} EEXIST the group is taken · EINVAL a kernel before 5.19 · ENOMEM
+   * @throws ERR_RING_FEATURE the kernel knows no mapped rings (6.4) or no incremental ones (6.12)
    * @kernel 5.19 · IORING_REGISTER_PBUF_RING
    */
   constructor(ring: Ring, options: BufferRingOptions) {
-    const { group, entries, bufferBytes, incremental = false } = options
-    checkInteger('group', group, 0, 0xffff)
-    checkInteger('entries', entries, 1, abi.PBUF_RING_MAX_ENTRIES)
-    if ((entries & (entries - 1)) !== 0) throw rangeError('entries', 'a power of two', entries)
-    checkInteger('bufferBytes', bufferBytes, 1, 0x7fffffff)
-    const headerBytes = Math.ceil((entries * 16) / PAGE_BYTES) * PAGE_BYTES
-    const memory = ring.driver.map(-1, headerBytes + entries * bufferBytes, 0)
-    if (typeof memory === 'number') throw errnoError(memory, 'mmap')
+    const { group, entries, bufferBytes, incremental = false, mapped = false } = options
+    const { memory, buffers } = openBufRing(ring, options)
     this.group = group
     this.entries = entries
     this.bufferBytes = bufferBytes
     this.incremental = incremental
-    this.buffers = new Uint8Array(memory, headerBytes)
-    this.address = ring.driver.addressOf(this.buffers)
+    this.mapped = mapped
+    this.buffers = buffers
+    this.address = ring.driver.addressOf(buffers)
     this.#ring = ring
+    this.#memory = memory
     this.#words = new Int32Array(memory, 0, entries * 4)
     this.#halves = new Uint16Array(memory, 0, entries * 8)
     this.#owner = new Uint8Array(entries).fill(TAKEN)
     this.#used = new Uint32Array(entries)
     this.#slot = new Uint16Array(entries)
     this.#available = 0
-    // Held before the kernel hears of it, so that no way out leaves it with memory that may go.
-    ring.hold(memory)
-    const flags = incremental ? abi.IOU_PBUF_RING_INC : 0
-    ring.registerBufRing({ group, entries, address: this.address - headerBytes, flags })
     for (let bid = 0; bid < entries; bid++) this.add(bid)
     this.advance()
   }
@@ -131,19 +111,28 @@ export class BufferRing {
     return start
   }
 
+  /** Bytes of a buffer that no completion used yet: all of them, unless the ring is incremental. */
+  room(bid: number): number {
+    this.#check(bid)
+    return this.bufferBytes - this.#used[bid]!
+  }
+
+  /** Whether the buffer is the kernel's, as far as CQEs told. */
+  isKernels(bid: number): boolean {
+    this.#check(bid)
+    return this.#owner[bid] === KERNEL
+  }
+
   /**
    * The buffers of a bundle, in the order in which the kernel filled them: that of the ring, not of their numbers.
    * @param bid the CQE's buffer id: the first of them
    * @param length bytes of all: the CQE's `res`
-   * @returns their ids; each but the last is full
+   * @returns their ids; each but the last was filled up (an incremental first one from where it stood, see `room`)
    * @kernel 6.10 · IORING_RECVSEND_BUNDLE
    */
   bundle(bid: number, length: number): number[] {
-    this.#check(bid)
-    if (this.incremental)
-      throw invalidArgument('Cannot tell the buffers of a bundle: the buffer ring is incremental')
     const bids = [bid]
-    for (let rest = length - this.bufferBytes, slot = this.#slot[bid]!; rest > 0; rest -= this.bufferBytes) {
+    for (let rest = length - this.room(bid), slot = this.#slot[bid]!; rest > 0; rest -= this.bufferBytes) {
       slot = (slot + 1) & (this.entries - 1)
       bids.push(this.#halves[slot * 8 + 6]!)
     }
@@ -199,7 +188,7 @@ export class BufferRing {
    */
   close(): void {
     if (this.#closed) return
-    if (!this.#ring.closed) this.#ring.unregisterBufRing(this.group)
+    closeBufRing(this.#ring, this.group, this.#memory, this.mapped)
     this.#closed = true
   }
 

@@ -214,26 +214,34 @@ export class CompletionQueue {
     const tail = until ?? loadAcquire(ring, this.#tail)
     const start = loadAcquire(ring, this.#head)
     const count = Math.min((tail - start) >>> 0, room)
-    let more = 0
-    for (let n = 0; n < count; n++) {
-      const from = cqes + (((start + n) & mask) << 2)
-      const flags = ring[from + 3]!
-      more += (flags >>> 1) & 1 // IORING_CQE_F_MORE
-      if (count >= BLOCK_COPY) continue
-      target[n * 4] = ring[from]!
-      target[n * 4 + 1] = ring[from + 1]!
-      target[n * 4 + 2] = ring[from + 2]!
-      target[n * 4 + 3] = flags
-    }
-    if (count >= BLOCK_COPY) {
-      const first = start & mask
-      const end = Math.min(first + count, this.#entries)
-      target.set(ring.subarray(cqes + first * 4, cqes + end * 4))
-      const rest = count - (end - first)
-      if (rest > 0) target.set(ring.subarray(cqes, cqes + rest * 4), (end - first) * 4)
-    }
-    if (count !== 0) this.#giveBack((start + count) | 0, more)
+    if (count === 0) return 0
+    const first = start & mask
+    const before = Math.min(count, this.#entries - first)
+    let more = this.#take(cqes + first * 4, before, target, 0)
+    if (before < count) more += this.#take(cqes, count - before, target, before * 4)
+    this.#giveBack((start + count) | 0, more)
     return count
+  }
+
+  /** Copies CQEs that lie one behind the other; returns how many of them do not end their operation. */
+  #take(from: number, count: number, target: Int32Array, at: number): number {
+    const ring = this.#ring
+    const end = from + count * 4
+    let more = 0
+    if (count >= BLOCK_COPY) {
+      target.set(ring.subarray(from, end), at)
+      for (let word = from + 3; word < end; word += 4) more += ring[word]! & abi.IORING_CQE_F_MORE
+    } else {
+      for (let to = at; from < end; from += 4, to += 4) {
+        target[to] = ring[from]!
+        target[to + 1] = ring[from + 1]!
+        target[to + 2] = ring[from + 2]!
+        const flags = ring[from + 3]!
+        target[to + 3] = flags
+        more += flags & abi.IORING_CQE_F_MORE
+      }
+    }
+    return more / abi.IORING_CQE_F_MORE
   }
 
   /** Release: pairs with the kernel's load of the head before it writes into freed slots. */

@@ -1,7 +1,8 @@
 // The ring layer's names.
 // Flow: src/ring.ts (the door `ringcore/ring`), op, runtime → this → its neighbours.
 
-export { BufferRing, type BufferRingOptions } from './buffer-ring.ts'
+export { BufferRing } from './buffer-ring.ts'
+export type { BufferRingOptions } from './buffer-ring-memory.ts'
 export { Cqe, type CqeCallback } from './completion-queue.ts'
 export { SETUP_FLAGS, type SetupOptions, setupFlagNames } from './params.ts'
 export { type Availability, available, type ProbeReport, probe } from './probe.ts'

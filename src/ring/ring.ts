@@ -263,6 +263,7 @@ export class Ring extends Completion {
 
   /**
    * As `submitAndWaitTimeout`, with the wait's arguments at an index of the region of `registerRegion`.
+   * Leave the last entry of the region unused: Linux up to 6.18 reads the first in its place.
    * @returns SQEs the kernel took, or -62 (-ETIME) when the time was over and the CQ empty
    * @kernel 6.13
    * @man io_uring_submit_and_wait_reg(3)
@@ -302,6 +303,12 @@ export class Ring extends Completion {
     this.#core.sq.unclaim(tail)
   }
 
+  /** Whether an SQE, with `control[CTL.SQ_TAIL]` as it was right after its claim, may still be changed: it is not published yet. */
+  isUnpublished(sqe: Sqe, tail: number): boolean {
+    this.#core.assertOpen()
+    return this.#sq.isUnpublished(sqe, tail)
+  }
+
   /** SQEs claimed that the kernel did not take yet. @man io_uring_sq_ready(3) */
   sqReady(): number {
     this.#core.assertOpen()
@@ -328,7 +335,8 @@ export class Ring extends Completion {
       do {
         this.#publish()
         result = core.enter(0, 0, abi.IORING_ENTER_SQ_WAIT | this.#enterFlagsFor(1))
-      } while (result === -EINTR)
+        // A signal ends the kernel's wait, and so does work that completions left to this thread: with 0, and no room.
+      } while (result === -EINTR || (result >= 0 && core.sq.spaceLeft === 0))
       if (result < 0) throw core.enterError(result)
     }
     return core.sq.spaceLeft
@@ -338,7 +346,8 @@ export class Ring extends Completion {
 
   /**
    * Gives the ring other sizes; what is in the queues stays. SQEs claimed before are gone from sight: claim anew.
-   * @throws {UringError} EINVAL not a DEFER_TASKRUN ring · EOVERFLOW what is queued does not fit
+   * @throws {UringError} EINVAL not a DEFER_TASKRUN ring · EOVERFLOW what is queued does not fit · ENOMEM no room for
+   *   the new pages, while the kernel has left the old ones: call it again, before anything else
    * @kernel 6.13 · IORING_REGISTER_RESIZE_RINGS
    * @man io_uring_resize_rings(3)
    */

@@ -170,6 +170,15 @@ export class SubmissionQueue {
     return (this.#control[CTL.SQ_TAIL]! - loadAcquire(this.#ring, this.#tail)) >>> 0
   }
 
+  /**
+   * Whether an SQE is still ours alone, to be changed: claimed, and not published.
+   * @param tail CTL.SQ_TAIL right after it was claimed
+   */
+  isUnpublished(sqe: Sqe, tail: number): boolean {
+    if (((loadAcquire(this.#ring, this.#tail) - tail) | 0) >= 0) return false
+    return this.#sqes[(tail - 1) & this.#mask] === sqe
+  }
+
   /** SQEs published that the kernel did not take yet. */
   get unconsumed(): number {
     return (loadAcquire(this.#ring, this.#tail) - loadAcquire(this.#ring, this.#head)) >>> 0

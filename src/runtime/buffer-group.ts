@@ -1,9 +1,16 @@
 // Buffers that the kernel picks from when data arrives, and the chunks it hands out.
 // Flow: Uring.bufferGroup, operations-net → this → ring/buffer-ring.ts. man io_uring_provided_buffers(7)
+// A buffer of an incremental group serves several chunks; it goes back when the kernel is done with it and all of them are
+// released, in whatever order that happens.
 
 import { BufferRing } from '../ring/buffer-ring.ts'
 import { SQE } from '../ring/sqe.ts'
-import { IORING_CQE_BUFFER_SHIFT, IORING_CQE_F_BUFFER, IOSQE_BUFFER_SELECT } from '../sys/abi.ts'
+import {
+  IORING_CQE_BUFFER_SHIFT,
+  IORING_CQE_F_BUF_MORE,
+  IORING_CQE_F_BUFFER,
+  IOSQE_BUFFER_SELECT,
+} from '../sys/abi.ts'
 import { stateError } from '../sys/error.ts'
 import type { Engine } from './engine.ts'
 import type { Slot } from './slots.ts'
@@ -13,6 +20,14 @@ export interface BufferGroupOptions {
   entries?: number | undefined
   /** Bytes of each; default 4096. */
   bufferBytes?: number | undefined
+  /**
+   * Fills each buffer to its end before the next is taken, with as many chunks as come: few large buffers instead of many small
+   * ones, and a message of one byte does not use up a whole buffer. A buffer goes back when all its chunks are released, so do not
+   * keep one for long. For streams: a datagram that meets the end of a buffer is cut there. @kernel 6.12
+   */
+  incremental?: boolean | undefined
+  /** The kernel provides the memory of the ring itself. The buffers are ours as ever, and nothing else changes. @kernel 6.4 */
+  mapped?: boolean | undefined
 }
 
 /** Received bytes in a buffer of the group; give it back with `release()`, or say `using`. */
@@ -67,21 +82,40 @@ export class BufferGroup {
   readonly #bytes: Buffer
   /** One view per buffer, made when it is first shown. */
   readonly #views: Buffer[] = []
+  /** Chunks of each buffer that are lent; null unless the group is incremental. */
+  readonly #parts: Uint32Array | null
   #waiters: (() => void)[] = []
   #lent = 0
 
   constructor(engine: Engine, options: BufferGroupOptions = {}) {
     this.#engine = engine
     this.id = nextGroupId(engine)
-    const { entries = 256, bufferBytes = 4096 } = options
-    this.#ring = new BufferRing(engine.ring, { entries, bufferBytes, group: this.id })
+    const { entries = 256, bufferBytes = 4096, incremental, mapped } = options
+    const group = this.id
+    this.#ring = new BufferRing(engine.ring, { entries, bufferBytes, group, incremental, mapped })
+    this.#parts = this.#ring.incremental ? new Uint32Array(entries) : null
     const { buffer, byteOffset, byteLength } = this.#ring.buffers
     this.#bytes = Buffer.from(buffer, byteOffset, byteLength)
+  }
+
+  /** How many buffers it has. */
+  get entries(): number {
+    return this.#ring.entries
   }
 
   /** Chunks that were not released yet. */
   get lent(): number {
     return this.#lent
+  }
+
+  /** Buffers that the kernel can fill: all of them, when no chunk is lent. */
+  get available(): number {
+    return this.#ring.available
+  }
+
+  /** Whether buffers are filled to their end by several chunks. */
+  get incremental(): boolean {
+    return this.#ring.incremental
   }
 
   /** Makes an operation take its buffer from this group. */
@@ -95,13 +129,28 @@ export class BufferGroup {
     if ((flags & IORING_CQE_F_BUFFER) === 0) return undefined
     const bid = flags >>> IORING_CQE_BUFFER_SHIFT
     if (length === 0) {
-      this.#ring.take(bid, 0)
-      this.#ring.release(bid)
+      // Nothing was used of an incremental buffer that stays where it is.
+      if (this.#parts === null || (flags & IORING_CQE_F_BUF_MORE) === 0) {
+        this.#claim(bid, 0, flags)
+        this.give(bid)
+      }
       return undefined
     }
+    return this.#chunk(bid, this.#claim(bid, length, flags), length)
+  }
+
+  /** Takes a CQE's bytes from the kernel; each such part is given back with `give`. Returns where they start. */
+  #claim(bid: number, length: number, flags: number): number {
+    const parts = this.#parts
+    const start = this.#ring.claim(bid, length, parts !== null && (flags & IORING_CQE_F_BUF_MORE) !== 0)
+    if (parts !== null) parts[bid]!++
     this.#lent++
-    const bytes = this.#ring.take(bid, length)
-    return new Chunk(this, bid, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+    return start
+  }
+
+  #chunk(bid: number, start: number, length: number): Chunk {
+    const { buffer, byteOffset } = this.#bytes
+    return new Chunk(this, bid, Buffer.from(buffer, byteOffset + start, length))
   }
 
   /** A copy of the bytes of a CQE, on the heap; the buffer goes back at once. */
@@ -114,20 +163,20 @@ export class BufferGroup {
   /** Copies the bytes of a CQE to the start of `target`; the buffer goes back at once. */
   copyInto(length: number, flags: number, target: Uint8Array): void {
     const bid = flags >>> IORING_CQE_BUFFER_SHIFT
-    const start = this.#ring.claim(bid, length)
+    const start = this.#claim(bid, length, flags)
     this.#bytes.copy(target, 0, start, start + length)
-    this.#lent++
     this.give(bid)
   }
 
   /** Shows the bytes of a CQE to `use`, where the kernel put them; the buffer goes back when `use` returns. */
   show(length: number, flags: number, use: (buffer: Buffer, length: number) => unknown): void {
     const bid = flags >>> IORING_CQE_BUFFER_SHIFT
-    const start = this.#ring.claim(bid, length)
-    this.#lent++
+    const start = this.#claim(bid, length, flags)
     try {
-      this.#views[bid] ??= this.#bytes.subarray(start, start + this.#ring.bufferBytes)
-      use(this.#views[bid], length)
+      if (this.#parts === null) {
+        this.#views[bid] ??= this.#bytes.subarray(start, start + this.#ring.bufferBytes)
+        use(this.#views[bid], length)
+      } else use(this.#bytes.subarray(start, start + length), length)
     } finally {
       this.give(bid)
     }
@@ -135,20 +184,28 @@ export class BufferGroup {
 
   /** The chunks of a bundle's CQE, in the order of their bytes; empty when it brought none (end of stream). */
   takeBundle(length: number, flags: number): Chunk[] {
-    if ((flags & IORING_CQE_F_BUFFER) === 0) return []
-    const bids = this.#ring.bundle(flags >>> IORING_CQE_BUFFER_SHIFT, length)
     const chunks: Chunk[] = []
-    for (const [i, bid] of bids.entries()) {
-      const bytes = Math.min(length - i * this.#ring.bufferBytes, this.#ring.bufferBytes)
-      const chunk = this.take(bytes, IORING_CQE_F_BUFFER | (bid << IORING_CQE_BUFFER_SHIFT))
-      if (chunk !== undefined) chunks.push(chunk)
+    if ((flags & IORING_CQE_F_BUFFER) === 0) return chunks
+    if (length === 0) {
+      this.take(0, flags)
+      return chunks
+    }
+    let rest = length
+    for (const bid of this.#ring.bundle(flags >>> IORING_CQE_BUFFER_SHIFT, length)) {
+      const room = this.#ring.room(bid)
+      const bytes = Math.min(rest, room)
+      // The CQE's own F_BUF_MORE is of the last buffer, and a kernel that put two receives into one CQE may have lost it.
+      const start = this.#claim(bid, bytes, bytes < room ? IORING_CQE_F_BUF_MORE : 0)
+      chunks.push(this.#chunk(bid, start, bytes))
+      rest -= bytes
     }
     return chunks
   }
 
-  /** Gives a buffer back to the kernel, and wakes a request that ran out of them. */
+  /** Gives one part of a buffer back; with its last, the kernel gets the buffer, and a request that ran out of them wakes. */
   give(bid: number): void {
     this.#lent--
+    if (this.#parts !== null && (--this.#parts[bid]! > 0 || this.#ring.isKernels(bid))) return
     this.#ring.release(bid)
     if (this.#waiters.length > 0) for (const again of this.#waiters.splice(0)) again()
   }

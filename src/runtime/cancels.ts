@@ -2,10 +2,11 @@
 // Flow: engine.ts → this → op/prep-control.ts. man io_uring_cancelation(7)
 // One request is not enough: a cancel that meets an operation between two states answers -EALREADY or -ENOENT and is lost, and a
 // hard-linked step may begin after everything was cancelled. So what is wanted is asked for again until it is so.
+// The kernel does not find a step of a chain that has not begun: then the one that runs before it is cancelled, which breaks the chain.
 
 import { prepCancel, prepCancelFd } from '../op/prep-control.ts'
 import { SQE, type Sqe } from '../ring/sqe.ts'
-import { IORING_ASYNC_CANCEL_ALL, IORING_ASYNC_CANCEL_ANY } from '../sys/abi.ts'
+import { IORING_ASYNC_CANCEL_ALL, IORING_ASYNC_CANCEL_ANY, IOSQE_IO_HARDLINK } from '../sys/abi.ts'
 import { CTL, USER_DATA_INTERNAL } from '../sys/driver.ts'
 import type { Slot } from './slots.ts'
 
@@ -27,13 +28,34 @@ export class Cancels {
   slot(slot: Slot, generation: number): void {
     this.#want(() => {
       if (slot.generation !== generation) return false
-      const sqe = this.#entry()
-      if (sqe === null) return true
-      prepCancel(sqe, 0, 0)
-      sqe.words[SQE.ADDR] = slot.index
-      sqe.words[SQE.ADDR + 1] = generation
+      this.#ask(slot, generation)
       return true
     })
+  }
+
+  /** As `slot`, and the steps before it in its chain: of those that are in flight, the first runs and the others wait for it. */
+  step(slot: Slot, generation: number): void {
+    this.#want(() => {
+      if (slot.generation !== generation) return false
+      // The first first: a break is then all that the others have to be told.
+      const steps: Slot[] = [slot]
+      for (let at = slot; at.previous !== null; at = at.previous) {
+        const { previous, previousGeneration } = at
+        // Behind a hard link a step runs whatever becomes of the one before, so breaking that would only hasten it.
+        if (previous.generation !== previousGeneration || previous.sqeFlags & IOSQE_IO_HARDLINK) break
+        steps.push(previous)
+      }
+      for (const step of steps.reverse()) this.#ask(step, step.generation)
+      return true
+    })
+  }
+
+  #ask(slot: Slot, generation: number): void {
+    const sqe = this.#entry()
+    if (sqe === null) return
+    prepCancel(sqe, 0, 0)
+    sqe.words[SQE.ADDR] = slot.index
+    sqe.words[SQE.ADDR + 1] = generation
   }
 
   /** Cancels every operation on a descriptor, as long as `users` says that there are some. */

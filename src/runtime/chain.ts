@@ -1,7 +1,9 @@
 // Operations that the kernel runs one after another, submitted as one.
 // Flow: Uring.chain → this → engine.linked, operations. man io_uring_linked_requests(7)
-// A link breaks when its operation fails or moves fewer bytes than asked; a hard link only makes the order.
+// A link breaks when its operation fails or moves fewer bytes than asked; a hard link only makes the order. There are operations
+// whose failure breaks no link (fsync, renameat …, `linkBreaks` in op/table.ts): such a step must be the last, or say hardlink().
 
+import { opTable } from '../op/table.ts'
 import { SQE } from '../ring/sqe.ts'
 import { IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from '../sys/abi.ts'
 import { invalidArgument, rangeError, ringClosedError, stateError } from '../sys/error.ts'
@@ -34,7 +36,15 @@ export class Step<T> {
     if (this.slot === null) return this
     const { words } = this.slot.sqe
     words[SQE.OPCODE] = (words[SQE.OPCODE]! & ~LINK_BITS) | (IOSQE_IO_HARDLINK << 8)
+    this.slot.sqeFlags = (this.slot.sqeFlags & ~IOSQE_IO_LINK) | IOSQE_IO_HARDLINK
     return this
+  }
+
+  /** Whether the next step would run after this one failed, although nobody said that it shall. */
+  get lets(): boolean {
+    const { slot } = this
+    if (slot === null || (slot.sqeFlags & IOSQE_IO_HARDLINK) !== 0) return false
+    return opTable[slot.opcode]!.linkBreaks === 'nothing'
   }
 }
 
@@ -55,12 +65,12 @@ export class Chain {
   add<T>(name: string, begin: (ring: Uring) => Promise<T>): Step<T> {
     const { engine } = this.#ring
     if (engine.linking === 0) throw stateError('Cannot add a step: the chain is submitted')
-    const before = engine.linked
+    const before = engine.linked.count
     const begun = begin(this.#ring)
-    const count = engine.linked - before
+    const count = engine.linked.count - before
     const result = count === 1 ? begun : refused(name, count, begun)
     result.catch(() => {}) // the chain's own promise reports it
-    const step = new Step(this.#ring, name, result, count === 1 ? engine.lastLinked : null)
+    const step = new Step(this.#ring, name, result, count === 1 ? engine.linked.last : null)
     this.steps.push(step)
     return step
   }
@@ -173,11 +183,19 @@ export async function runChain(
       written.catch(() => {})
       throw stateError('The chain was written by an async function; begin all its steps at once')
     }
-    if (engine.linked > chain.steps.length && chain.steps.every((step) => step.slot !== null))
+    if (engine.linked.count > chain.steps.length && chain.steps.every((step) => step.slot !== null))
       throw stateError("An operation was begun that is no step of the chain; use the chain's own methods")
     if (chain.steps.length > entries)
       throw stateError(`The chain has more than ${entries} steps; pass { entries }`)
-    return chain.steps.every((step) => step.slot !== null)
+    if (chain.steps.some((step) => step.slot === null)) return false
+    const loose = chain.steps.slice(0, -1).find((step) => step.lets)
+    if (loose !== undefined) {
+      throw invalidArgument(
+        `Cannot put a step behind '${loose.name}': it would run even if '${loose.name}' failed. Let '${loose.name}' be the last step ` +
+          'and await the chain, or say hardlink() if that is meant',
+      )
+    }
+    return true
   })
   if (!begun) return engine.later(() => runChain(ring, write, entries), undefined, entries)
   const results = await Promise.allSettled(chain.steps.map((step) => step.result))

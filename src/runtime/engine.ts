@@ -6,13 +6,7 @@ import { prepLinkTimeout } from '../op/prep-control.ts'
 import { opTable } from '../op/table.ts'
 import type { Ring } from '../ring/ring.ts'
 import { SQE, type Sqe } from '../ring/sqe.ts'
-import {
-  IORING_CQE_F_MORE,
-  IORING_OP_SPLICE,
-  IORING_OP_TEE,
-  IOSQE_IO_HARDLINK,
-  IOSQE_IO_LINK,
-} from '../sys/abi.ts'
+import { IORING_CQE_F_MORE, IORING_OP_SPLICE, IORING_OP_TEE, IOSQE_IO_LINK } from '../sys/abi.ts'
 import { CTL, USER_DATA_FOREIGN, USER_DATA_INTERNAL } from '../sys/driver.ts'
 import { EBADR, ECANCELED, EINTR, ENOMEM, ETIME, ETIMEDOUT } from '../sys/errno.ts'
 import {
@@ -29,6 +23,7 @@ import { writeTimespecMs } from '../sys/timespec.ts'
 import { Backlog } from './backlog.ts'
 import { Addresses } from './buffers.ts'
 import { Cancels } from './cancels.ts'
+import { LinkedSlots } from './linked-slots.ts'
 import { Arena, CopyPool, Scratch } from './memory-pool.ts'
 import { checkOptions, listen, type OperationOptions } from './options.ts'
 import { type Failing, type Slot, Slots } from './slots.ts'
@@ -59,13 +54,14 @@ export class Engine {
   onMessage: ((low: number, high: number, res: number, flags: number) => void) | null = null
   /** IOSQE_IO_LINK while a chain is being written, else 0; a chain must not be broken by a flush. */
   linking = 0
-  /** The slots begun in the chain that is being written. */
-  readonly #chain: Slot[] = []
+  /** What was begun in the chain that is being written. */
+  readonly linked = new LinkedSlots()
   #state: 'open' | 'closing' | 'closed' = 'open'
-  readonly #backlog = new Backlog()
+  readonly #backlog = new Backlog((count) => this.#hold(count))
   #retry: NodeJS.Timeout | undefined
   readonly cancels = new Cancels(() => this.#internal())
-  #referenced = true
+  /** Whether operations that begin now hold the process open; `reference` changes it. */
+  referenced = true
   #cursor = 0
   #count = 0
   #drained: (() => void) | null = null
@@ -97,8 +93,9 @@ export class Engine {
   /**
    * Claims a slot and an SQE whose user_data names it, or returns null: then the caller goes to `later`.
    * Validate before: what is claimed is submitted.
+   * @param standing it may wait for ever and needs no scratch block: it is not one of the `inFlight` operations
    */
-  begin(opcode: number, options: OperationOptions | undefined): Slot | null {
+  begin(opcode: number, options: OperationOptions | undefined, standing = false): Slot | null {
     if (this.#state !== 'open') throw ringClosedError()
     if (options !== undefined && checkOptions(options)) this.cancels.beforeDrain(this.control)
     if (this.#backlog.length !== 0 && !this.#backlog.resuming && this.linking === 0) return null
@@ -106,7 +103,7 @@ export class Engine {
     if (timed && this.ring.sqEntries < 2) {
       throw stateError('Cannot use a timeout: it takes two entries, and the ring has one')
     }
-    const slot = this.slots.take()
+    const slot = standing ? this.slots.takeStanding() : this.slots.take()
     if (slot === null) return null
     // With a timeout, the entry behind must be free too.
     const sqe = timed && !this.#room(2) ? null : this.#entry()
@@ -121,9 +118,9 @@ export class Engine {
     sqe.words[SQE.USER_DATA + 1] = slot.generation
     const control = this.control
     control[CTL.LIVE]!++
-    slot.referenced = this.#referenced
+    slot.referenced = this.referenced
     slot.sqeFlags = this.linking
-    if (this.linking !== 0) this.#chain.push(slot)
+    if (this.linking !== 0) this.linked.join(slot)
     if (options !== undefined) this.#apply(slot, options)
     let activate = control[CTL.ACTIVE] === 0
     // Among operations that hold nothing open this is the first that does: libuv must hear of it before it looks who is left.
@@ -134,7 +131,8 @@ export class Engine {
 
   /** Whether `entries` operations can begin now, one behind the other and with nothing flushed in between. */
   hasRoom(entries: number): boolean {
-    if (this.#state !== 'open' || this.#backlog.length !== 0 || this.linking !== 0) return false
+    if (this.#state !== 'open' || this.linking !== 0) return false
+    if (this.#backlog.length !== 0 && !this.#backlog.resuming) return false
     return this.slots.available >= entries && this.#room(entries)
   }
 
@@ -165,7 +163,7 @@ export class Engine {
     if (signal !== undefined) {
       const { generation } = slot
       slot.signal = signal
-      slot.onAbort = () => this.cancels.slot(slot, generation)
+      slot.onAbort = () => this.cancels.step(slot, generation)
       listen(signal, slot.onAbort)
     }
     if (timeout === undefined) return
@@ -208,10 +206,23 @@ export class Engine {
   /** Queues an operation until `slots` are free; the first to wait is the first to start. */
   later<T>(start: () => Promise<T>, options?: OperationOptions, slots = 1): Promise<T> {
     if (this.#state !== 'open') return Promise.reject(ringClosedError())
-    const promise = this.#backlog.add(start, slots, options?.signal)
+    const promise = this.#backlog.add(
+      start,
+      slots,
+      options?.signal,
+      this.referenced && options?.ref !== false,
+    )
     // With slots free it is the submission queue that is full, and maybe no CQE will come to resume us.
     if (this.slots.available >= slots) this.#retry ??= setTimeout(() => this.#resume(), 1)
     return promise
+  }
+
+  /** What waits for its turn holds the process open as if it were in flight: those before it may all be `ref: false`. */
+  #hold(count: number): void {
+    const control = this.control
+    const held = control[CTL.REFS]!
+    control[CTL.REFS] = held + count
+    if (held === 0 && count > 0) this.ring.driver.loopActivate(this.ring.handle)
   }
 
   #resume(): void {
@@ -227,16 +238,6 @@ export class Engine {
   flush(): number {
     if (this.linking !== 0) throw stateError('Cannot flush while a chain is being written')
     return this.ring.flush()
-  }
-
-  /** How many operations the chain being written began. */
-  get linked(): number {
-    return this.#chain.length
-  }
-
-  /** The slot that the chain being written began last. */
-  get lastLinked(): Slot | null {
-    return this.#chain.at(-1) ?? null
   }
 
   // ---- cancelling
@@ -371,13 +372,14 @@ export class Engine {
 
   /** Whether operations begun from now on hold the process open. */
   reference(on: boolean): void {
-    this.#referenced = on
+    this.referenced = on
     const control = this.control
     for (const slot of this.slots) {
       if (slot.referenced === on) continue
       slot.referenced = on
       control[CTL.REFS]! += on ? 1 : -1
     }
+    this.#backlog.reference(on)
     if (this.#state === 'open') this.ring.driver.loopActivate(this.ring.handle)
   }
 
@@ -462,35 +464,25 @@ export class Engine {
     if (this.slots.available < entries || !this.#room(entries * 2)) return false
     const tail = this.control[CTL.SQ_TAIL]!
     this.linking = IOSQE_IO_LINK
-    this.#chain.length = 0
+    this.linked.clear()
     let keep = false
     try {
       keep = write()
     } finally {
       this.linking = 0
-      if (keep) this.#unlinkTail()
+      if (keep) this.linked.unlinkTail()
       else this.#takeBack(tail)
     }
     return true
   }
 
-  /** The last step must not be linked to whatever comes next. */
-  #unlinkTail(): void {
-    const last = this.#chain.at(-1)
-    if (last === undefined) return
-    const sqe = last.deadlineSqe ?? last.sqe
-    sqe.words[SQE.OPCODE]! &= ~LINK_BITS
-  }
-
   /** Nothing was flushed while the chain was written, so its entries can be unclaimed. */
   #takeBack(tail: number): void {
     this.ring.unclaim(tail)
-    for (const slot of this.#chain.splice(0)) {
+    for (const slot of this.linked.clear()) {
       const { reject } = slot
       this.#end(slot)
       reject?.(stateError('The chain was not submitted: a step is invalid'))
     }
   }
 }
-
-const LINK_BITS = (IOSQE_IO_LINK | IOSQE_IO_HARDLINK) << 8

@@ -70,12 +70,19 @@ export class CopyPool {
     for (let i = CopyPool.#PER_REGION - 1; i >= 0; i--) this.#free.push(first + i)
   }
 
-  /** Copies `source` into a chunk and returns the chunk's address. */
-  fill(chunk: number, source: Uint8Array): number {
+  /** Copies `source` into a chunk, from its byte `at` on, and returns the chunk's address. */
+  fill(chunk: number, source: Uint8Array, at = 0): number {
     const region = this.#regions[Math.floor(chunk / CopyPool.#PER_REGION)]!
     const offset = (chunk % CopyPool.#PER_REGION) * CopyPool.BYTES
-    region.bytes.set(source, offset)
+    region.bytes.set(source, offset + at)
     return region.address + offset
+  }
+
+  /** Copies bytes of a chunk to the heap. */
+  copy(chunk: number, from: number, to: number): Uint8Array {
+    const { bytes } = this.#regions[Math.floor(chunk / CopyPool.#PER_REGION)]!
+    const offset = (chunk % CopyPool.#PER_REGION) * CopyPool.BYTES
+    return bytes.slice(offset + from, offset + to)
   }
 
   give(chunk: number): void {

@@ -33,12 +33,17 @@ export interface MultishotOptions {
   capacity?: number | undefined
 }
 
-/** Iterates over the results of a multishot request; `break`, `return()` or the signal cancel it. */
+/**
+ * Iterates over the results of a multishot request; `break`, `return()` or the signal cancel it.
+ *
+ * An abort loses nothing: what the kernel still brought is handed out first, then `next` rejects. `break` and `return()` dispose of it.
+ */
 export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
   readonly #engine: Engine
   readonly #kind: MultishotKind<T>
   readonly #capacity: number
   readonly #signal: AbortSignal | undefined
+  readonly #ref: boolean | undefined
   readonly #items: T[] = []
   readonly #takers: { resolve: (result: IteratorResult<T>) => void; reject: (error: Error) => void }[] = []
   #slot: Slot | null = null
@@ -47,6 +52,8 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
   #done = false
   #ended = false
   #error: Error | null = null
+  /** The signal's error, from the abort to the final CQE. */
+  #aborted: Error | null = null
   #onAbort: (() => void) | null = null
   #settled: (() => void)[] = []
 
@@ -57,11 +64,12 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
     checkInteger('options.capacity', capacity, 1)
     this.#capacity = capacity
     this.#signal = options.signal
+    this.#ref = options.ref
     if (engine.closed) throw ringClosedError()
     if (options.signal !== undefined) checkSignal(options.signal)
     if (options.signal?.aborted === true) throw new AbortError(options.signal.reason)
     if (options.signal !== undefined) {
-      this.#onAbort = () => this.#finish(new AbortError(options.signal?.reason))
+      this.#onAbort = () => this.#abort(new AbortError(options.signal?.reason))
       listen(options.signal, this.#onAbort)
     }
     this.#arm()
@@ -77,7 +85,9 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
       return
     }
     if (slot === null) {
-      this.#engine.later(async () => this.#arm()).catch((error: Error) => this.#finish(error))
+      this.#engine
+        .later(async () => this.#arm(), { ref: this.#ref })
+        .catch((error: Error) => this.#finish(error))
       return
     }
     slot.sink = this
@@ -85,6 +95,13 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
     this.#generation = slot.generation
     this.#paused = false
     this.#engine.commit(slot)
+  }
+
+  /** Asks the kernel to end; bytes that it has taken by then must not be lost, so items still come until it has. */
+  #abort(error: Error): void {
+    if (this.#slot === null) this.#finish(error)
+    else this.#aborted = error
+    this.#cancel()
   }
 
   #cancel(): void {
@@ -97,6 +114,7 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
     if (res >= 0) this.#take(res, flags)
     if (!final) return
     if (this.#done) this.#end()
+    else if (this.#aborted !== null) this.#finish(this.#aborted)
     else if (res >= 0 || (res === ECANCELED && this.#paused)) this.#rearm()
     else if (res === ENOBUFS && this.#kind.starved !== undefined) this.#kind.starved(() => this.#rearm())
     else if (res === ECANCELED && this.#engine.closed) this.#finish(ringClosedError())

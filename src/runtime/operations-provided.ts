@@ -12,7 +12,7 @@ import {
   IORING_RECVSEND_BUNDLE,
 } from '../sys/abi.ts'
 import { MSG_NOSIGNAL, MSG_WAITALL } from '../sys/constants.ts'
-import { argumentTypeError, ringClosedError } from '../sys/error.ts'
+import { argumentTypeError, invalidArgument, ringClosedError } from '../sys/error.ts'
 import { decodeSockaddr, SOCKADDR_BYTES, type SocketAddress } from '../sys/sockaddr.ts'
 import { BufferGroup, type Chunk } from './buffer-group.ts'
 import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
@@ -146,7 +146,7 @@ export class ProvidedOperations extends DirectOperations {
    *
    * Each message borrows a buffer, of which the header, the address (`nameLength`) and the control data (`controlLength`)
    * take their share; what does not fit into the rest is cut (MSG_TRUNC). An empty message without an address ends the iteration:
-   * that is how a stream ends.
+   * that is how a stream ends. The group must not be incremental.
    *
    * @param options.nameLength bytes of room for the address; default 128, enough for any
    * @param options.controlLength bytes of room for control messages; default 0
@@ -160,6 +160,10 @@ export class ProvidedOperations extends DirectOperations {
   ): Multishot<ReceivedDatagram> {
     checkTarget(file, 'recvmsg')
     checkGroup(group)
+    if (group.incremental)
+      throw invalidArgument(
+        'Cannot receive messages into an incremental group: what meets the end of a buffer would be cut; use a plain group',
+      )
     const flags = optionalWord('options.flags', options?.flags)
     const nameLength =
       options?.nameLength === undefined
@@ -239,9 +243,10 @@ export class ProvidedOperations extends DirectOperations {
   /**
    * Sends what was added to the group, all of it and in its order, with one request; more may be added meanwhile and may go along.
    *
-   * Its buffers are free again when the promise settles. Of a buffer that an error or an abort cut, the rest is not sent.
+   * Buffers that were sent are free again when the promise settles. What was not, because an error or an abort cut it, still waits in
+   * the group: no byte is lost or sent twice.
    *
-   * @returns bytes sent; fewer than waited when it was cut, and what was not begun then still waits in the group
+   * @returns bytes sent; fewer than waited when it was cut
    * @throws EPIPE · ECONNRESET · ENOTCONN · EINVAL: this kernel does not have bundles · ERR_INVALID_STATE: nothing was added,
    *   or the group is being sent
    * @kernel 6.10 · IORING_OP_SEND with IORING_RECVSEND_BUNDLE

@@ -1,10 +1,12 @@
 // Buffers that wait to be sent together: filled here, taken by the kernel in their order, all with one request.
 // Flow: Uring.sendGroup, operations-provided → this → REGISTER_PBUF_RING. man io_uring_prep_send_bundle(3), io_uring_provided_buffers(7)
-// A buffer ring whose buffers join one by one when they are filled. The kernel takes them from the head, so the oldest is free first.
+// A buffer ring whose buffers join one by one when they are filled. The kernel (6.18) takes all that wait as soon as a request begins,
+// also those that it does not come to send: then what is left is written anew behind the kernel's head, in the old order.
 
+import { closeBufRing, openBufRing, TAIL } from '../ring/buffer-ring-memory.ts'
 import { SQE } from '../ring/sqe.ts'
 import { IOSQE_BUFFER_SELECT } from '../sys/abi.ts'
-import { errnoError, rangeError, stateError } from '../sys/error.ts'
+import { rangeError, stateError } from '../sys/error.ts'
 import { storeRelease16, writeU64 } from '../sys/memory.ts'
 import { checkInteger } from '../sys/validate.ts'
 import { nextGroupId } from './buffer-group.ts'
@@ -17,55 +19,56 @@ export interface SendGroupOptions {
   entries?: number | undefined
   /** Bytes of each; default 4096. */
   bufferBytes?: number | undefined
+  /** The kernel provides the memory of the ring itself. @kernel 6.4 */
+  mapped?: boolean | undefined
 }
-
-const PAGE = 4096
-/** The u16 that is the tail. */
-const TAIL = 7
 
 export class SendGroup {
   readonly id: number
   readonly entries: number
   readonly bufferBytes: number
+  readonly #mapped: boolean
   readonly #engine: Engine
+  readonly #memory: ArrayBuffer
   readonly #words: Int32Array
   readonly #halves: Uint16Array
   readonly #bytes: Uint8Array
   readonly #address: number
-  /** Bytes in each buffer. */
-  readonly #filled: Uint32Array
-  /** Buffers that joined, and that were sent, since the group was made. */
+  /** Bytes of each buffer that wait, and where they begin in it. */
+  readonly #left: Uint32Array
+  readonly #begin: Uint32Array
+  /** Buffers that joined, and that were sent, since the group was made: buffer `n` is memory `n & mask`. */
   #tail = 0
   #head = 0
+  /** Buffer `n` stands at place `n + shift` of the ring, whose head is the kernel's. */
+  #shift = 0
   #sending = false
   #closed = false
 
   constructor(engine: Engine, options: SendGroupOptions = {}) {
-    const { entries = 64, bufferBytes = 4096 } = options
+    const { entries = 64, bufferBytes = 4096, mapped = false } = options
     checkInteger('options.entries', entries, 1, 32768)
     if ((entries & (entries - 1)) !== 0) throw rangeError('options.entries', 'a power of two', entries)
     checkInteger('options.bufferBytes', bufferBytes, 1, 1 << 24)
     this.#engine = engine
+    this.#mapped = mapped
     this.id = nextGroupId(engine)
     this.entries = entries
     this.bufferBytes = bufferBytes
-    const { ring } = engine
-    const headerBytes = Math.ceil((entries * 16) / PAGE) * PAGE
-    const memory = ring.driver.map(-1, headerBytes + entries * bufferBytes, 0)
-    if (typeof memory === 'number') throw errnoError(memory, 'mmap')
-    ring.hold(memory)
+    const { memory, buffers } = openBufRing(engine.ring, { group: this.id, entries, bufferBytes, mapped })
+    this.#memory = memory
     this.#words = new Int32Array(memory, 0, entries * 4)
     this.#halves = new Uint16Array(memory, 0, entries * 8)
-    this.#bytes = new Uint8Array(memory, headerBytes)
-    this.#filled = new Uint32Array(entries)
-    this.#address = ring.driver.addressOf(this.#bytes)
-    ring.registerBufRing({ group: this.id, entries, address: this.#address - headerBytes, flags: 0 })
+    this.#bytes = buffers
+    this.#address = engine.ring.driver.addressOf(buffers)
+    this.#left = new Uint32Array(entries)
+    this.#begin = new Uint32Array(entries)
   }
 
   /** Bytes that wait to be sent. */
   get pending(): number {
     let bytes = 0
-    for (let at = this.#head; at !== this.#tail; at++) bytes += this.#filled[at & (this.entries - 1)]!
+    for (let at = this.#head; at !== this.#tail; at++) bytes += this.#left[at & (this.entries - 1)]!
     return bytes
   }
 
@@ -84,19 +87,31 @@ export class SendGroup {
     const source = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     let taken = 0
     while (taken < source.length && this.available > 0) {
-      const slot = this.#tail & (this.entries - 1)
+      const at = this.#tail & (this.entries - 1)
       const part = source.subarray(taken, taken + this.bufferBytes)
-      this.#bytes.set(part, slot * this.bufferBytes)
-      this.#filled[slot] = part.length
-      writeU64(this.#words, slot * 4, this.#address + slot * this.bufferBytes)
-      this.#words[slot * 4 + 2] = part.length
-      // Only the lower half of the last word: the upper one is the tail in slot 0.
-      this.#halves[slot * 8 + 6] = slot
+      this.#bytes.set(part, at * this.bufferBytes)
+      this.#left[at] = part.length
+      this.#begin[at] = 0
       taken += part.length
-      this.#tail++
+      this.#place(this.#tail++)
     }
-    storeRelease16(this.#halves, TAIL, this.#tail & 0xffff)
+    this.#publish()
     return taken
+  }
+
+  /** Writes a buffer's entry into the ring. */
+  #place(buffer: number): void {
+    const mask = this.entries - 1
+    const slot = (buffer + this.#shift) & mask
+    const at = buffer & mask
+    writeU64(this.#words, slot * 4, this.#address + at * this.bufferBytes + this.#begin[at]!)
+    this.#words[slot * 4 + 2] = this.#left[at]!
+    // Only the lower half of the last word: the upper one is the tail in slot 0.
+    this.#halves[slot * 8 + 6] = at
+  }
+
+  #publish(): void {
+    storeRelease16(this.#halves, TAIL, (this.#tail + this.#shift) & 0xffff)
   }
 
   /** Makes an operation take what waits. Only one at a time may: two would mix their bytes. */
@@ -113,15 +128,26 @@ export class SendGroup {
     if (this.#head === this.#tail) throw stateError('Cannot send the group: nothing was added to it')
   }
 
-  /** Takes note of bytes that were sent: the kernel lets go of every buffer it began. */
+  /** Takes note of bytes that were sent. */
   sent(bytes: number): void {
-    for (let rest = bytes; rest > 0 && this.#head !== this.#tail; this.#head++)
-      rest -= this.#filled[this.#head & (this.entries - 1)]!
+    for (let rest = bytes; rest > 0 && this.#head !== this.#tail; ) {
+      const at = this.#head & (this.entries - 1)
+      const part = Math.min(rest, this.#left[at]!)
+      this.#left[at]! -= part
+      this.#begin[at]! += part
+      rest -= part
+      if (this.#left[at] === 0) this.#head++
+    }
   }
 
-  /** The request has ended. */
+  /** The request has ended. What it took and did not send waits again, first of all. */
   ended(): void {
     this.#sending = false
+    if (this.#head === this.#tail || this.#engine.closed) return
+    // Nobody reads the ring between two requests, so its entries may be written anew.
+    this.#shift = (this.#engine.ring.bufRingHead(this.id) - this.#head) | 0
+    for (let buffer = this.#head; buffer !== this.#tail; buffer++) this.#place(buffer)
+    this.#publish()
   }
 
   /** Takes the group away from the kernel; what was not sent is forgotten. */
@@ -129,7 +155,7 @@ export class SendGroup {
     if (this.#closed) return
     if (this.#sending) throw stateError('Cannot close the send group: it is being sent')
     this.#closed = true
-    if (!this.#engine.closed) this.#engine.ring.unregisterBufRing(this.id)
+    if (!this.#engine.closed) closeBufRing(this.#engine.ring, this.id, this.#memory, this.#mapped)
   }
 
   [Symbol.dispose](): void {

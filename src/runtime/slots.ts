@@ -40,6 +40,9 @@ export class Slot {
   /** performance.now() when the LINK_TIMEOUT behind this operation runs out; 0 without one. */
   expires = 0
   deadlineSqe: Sqe | null = null
+  /** The step before this one in its chain, and that slot's generation then. */
+  previous: Slot | null = null
+  previousGeneration = 0
   /** The timer of an operation that a LINK_TIMEOUT can't end. */
   alarm: NodeJS.Timeout | null = null
   /** IOSQE_* flags and credentials that `commit` adds when the entry is written. */
@@ -59,10 +62,15 @@ export class Slot {
 /** What of a slot the error of its operation tells; a sink whose slot is free by then has a copy of it. */
 export type Failing = Pick<Slot, 'opcode' | 'signal' | 'expires' | 'details'>
 
+/** Marks the index of a standing slot, below USER_DATA_INTERNAL. */
+const STANDING = 1 << 29
+
 export class Slots {
   readonly max: number
   readonly #slots: Slot[] = []
   readonly #free: Slot[] = []
+  readonly #standing: Slot[] = []
+  readonly #freeStanding: Slot[] = []
 
   constructor(max: number) {
     this.max = max
@@ -83,9 +91,23 @@ export class Slots {
     return slot
   }
 
+  /**
+   * Takes a slot for an operation that stands and waits, as the multishot receive of an idle connection does. It is none of the
+   * `max`, so that ten thousand of them leave room for the others, and it has no scratch block.
+   */
+  takeStanding(): Slot {
+    let slot = this.#freeStanding.pop()
+    if (slot === undefined) {
+      slot = new Slot(STANDING | this.#standing.length)
+      this.#standing.push(slot)
+    }
+    slot.busy = true
+    return slot
+  }
+
   /** The slot that user_data names, or null when the CQE is not for an operation that is in flight. */
   find(index: number, generation: number): Slot | null {
-    const slot = this.#slots[index]
+    const slot = (index & STANDING) === 0 ? this.#slots[index] : this.#standing[index ^ STANDING]
     return slot !== undefined && slot.generation === generation && slot.busy ? slot : null
   }
 
@@ -104,10 +126,12 @@ export class Slots {
     slot.other = null
     slot.expires = 0
     slot.deadlineSqe = null
+    slot.previous = null
     slot.sqeFlags = 0
     slot.personality = 0
     slot.succeeds = 0
-    this.#free.push(slot)
+    if ((slot.index & STANDING) === 0) this.#free.push(slot)
+    else this.#freeStanding.push(slot)
   }
 
   /** Operations that could begin before `max` is reached. */
@@ -117,5 +141,6 @@ export class Slots {
 
   *[Symbol.iterator](): Generator<Slot> {
     for (const slot of this.#slots) if (slot.busy) yield slot
+    for (const slot of this.#standing) if (slot.busy) yield slot
   }
 }

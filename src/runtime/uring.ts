@@ -2,7 +2,12 @@
 // Flow: the program, fs, net → this (and the operations it inherits) → engine.ts.
 
 import { Ring, type RingOptions } from '../ring/ring.ts'
-import { IORING_SETUP_COOP_TASKRUN, IORING_SETUP_IOPOLL, IORING_SETUP_SQPOLL } from '../sys/abi.ts'
+import {
+  IORING_SETUP_COOP_TASKRUN,
+  IORING_SETUP_DEFER_TASKRUN,
+  IORING_SETUP_IOPOLL,
+  IORING_SETUP_SQPOLL,
+} from '../sys/abi.ts'
 import { CTL } from '../sys/driver.ts'
 import {
   argumentTypeError,
@@ -94,7 +99,13 @@ function defaults(options: UringOptions): RingOptions {
   return chosen
 }
 
+/** Rings on which completions wait until this thread enters, so that a linked step on a worker of the kernel's waits for it too. */
+const COMPLETES_HERE = IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_IOPOLL
+
 export class Uring extends RegistrationOperations {
+  readonly #options: UringOptions
+  #workerRing: Uring | null = null
+
   /**
    * Makes a ring for this thread.
    *
@@ -128,6 +139,7 @@ export class Uring extends RegistrationOperations {
     }
     const engine = new Engine(ring, inFlight ?? most, bufferRegistrar(ring))
     super(engine, fixedFiles)
+    this.#options = options
     engine.control[CTL.WAIT] = WAITS[wait]
     // The native side keeps this function for as long as the ring lives, so it must not reach the Uring.
     const opened = ring.driver.loopOpen(ring.handle, (count) => engine.onBatch(count))
@@ -152,6 +164,25 @@ export class Uring extends RegistrationOperations {
     return this.engine.closed
   }
 
+  /**
+   * The ring for chains that the kernel runs on its workers: what makes, removes and looks up names.
+   *
+   * With DEFER_TASKRUN, the default, every step of such a chain ends on this thread before the next one begins. Here a whole chain
+   * stays on one worker. Made on first use, closed with this ring; it is this ring itself where it was made without DEFER_TASKRUN.
+   */
+  workerRing(): Uring {
+    const { engine } = this
+    if (engine.closed) throw ringClosedError()
+    if ((engine.ring.setupFlags & COMPLETES_HERE) === 0) return this
+    if (this.#workerRing === null) {
+      const { allow } = this.#options
+      // It waits in epoll: two rings that both wait in themselves would keep each other awake.
+      this.#workerRing = new Uring({ deferTaskrun: false, coopTaskrun: true, wait: 'epoll', allow })
+      if (!engine.referenced) this.#workerRing.unref()
+    }
+    return this.#workerRing
+  }
+
   /** The ring's flags, sizes and file descriptor, for the curious. */
   get ring(): Ring {
     return this.engine.ring
@@ -163,12 +194,17 @@ export class Uring extends RegistrationOperations {
    * A step that fails or comes up short cancels the rest, unless it is a `hardlink()`. Results come in the order of the steps.
    *
    * Not so for what changes names, sizes and attributes, and for `fsync`, `fallocate`, `statx`: kernels (up to 6.18) go on after
-   * their errors, except for a bad descriptor. So let such a step be the last, and look at its result before what depends on it.
+   * their errors, except for a bad descriptor. So such a step must be the last; await it before what depends on it. With `hardlink()`
+   * it says that the next step shall run in any case.
+   *
+   * An abort of any step ends the chain: it cancels what runs, and what did not begin does not run. (What is behind a `hardlink()`
+   * does, when that ends.)
    *
    * @param write begins the steps, at once: `(c) => { c.write(fd, a); c.fsync(fd) }`
    * @param options.entries most steps, default 8
    * @returns the steps' results
-   * @throws the error of the step that failed, with `step`, `stepIndex` and `results`
+   * @throws the error of the step that failed, with `step`, `stepIndex` and `results` · ERR_INVALID_ARG_VALUE: a step would run
+   *   although the one before failed (nothing was queued)
    * @man io_uring_linked_requests(7)
    */
   chain(write: (chain: Chain) => unknown, options?: { entries?: number }): Promise<unknown[]> {
@@ -234,17 +270,20 @@ export class Uring extends RegistrationOperations {
   flushSync(): void {
     if (this.engine.closed) throw ringClosedError()
     this.engine.flushSync()
+    this.#workerRing?.flushSync()
   }
 
   /** From now on, operations in flight hold the process open again. */
   ref(): this {
     this.engine.reference(true)
+    this.#workerRing?.ref()
     return this
   }
 
   /** Operations in flight no longer hold the process open. */
   unref(): this {
     this.engine.reference(false)
+    this.#workerRing?.unref()
     return this
   }
 
@@ -273,7 +312,13 @@ export class Uring extends RegistrationOperations {
    */
   close(): Promise<void> {
     forgotten.unregister(this.engine)
-    return this.engine.close()
+    const closed = this.engine.close()
+    return this.#workerRing === null ? closed : this.#closeBoth(closed, this.#workerRing)
+  }
+
+  /** The other ring's operations may be steps of what waits for this one's: both are asked to end before either is waited for. */
+  async #closeBoth(closed: Promise<void>, other: Uring): Promise<void> {
+    await Promise.all([closed, other.close()])
   }
 
   /** As `close`, for `await using`. */
