@@ -17,14 +17,11 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   nop: async () => (await import('./nop.ts')).nop,
   read4k: async () => (await import('./read4k.ts')).read4k,
   readfile: async () => (await import('./readfile.ts')).readfile,
-<<<<<<< HEAD
   direct: async () => (await import('./direct.ts')).direct,
   'append-log': async () => (await import('./append-log.ts')).appendLog,
-=======
   readfiles: async () => (await import('./readfiles.ts')).readfiles,
   writefile: async () => (await import('./writefile.ts')).writefile,
   tree: async () => (await import('./tree.ts')).tree,
->>>>>>> main
   'http-hello': async () => (await import('./http-hello.ts')).httpHello,
   idle: async () => (await import('./idle.ts')).idle,
   'cat-100MB': async () => (await import('./cat.ts')).cat,

@@ -23,7 +23,10 @@ const started = performance.now()
 const lane = async (): Promise<void> => {
   // Each lane has a buffer of its own: it is the kernel's until the read has ended.
   const buffer = file.alloc(block)
-  while (left-- > 0) bytes += await file.read(buffer, Math.floor(Math.random() * blocks) * block)
+  while (left-- > 0) {
+    const got = await file.read(buffer, Math.floor(Math.random() * blocks) * block)
+    bytes += got
+  }
   file.free(buffer)
 }
 await Promise.all(Array.from({ length: Number(inFlight) }, lane))

@@ -163,7 +163,7 @@ test('no descriptor for the next segment: refused like want of space, and later 
   const directory = tempDir(t)
   const { stdout, stderr } = await runNode(script, {
     args: [directory],
-    wrap: [String(limitRun), 'nofile=64'],
+    wrap: [String(limitRun), 'nofile=512'],
   })
   assert.equal(stdout, 'EMFILE\nEMFILE EMFILE\n', stderr)
   const ring = useRing(t)
