@@ -27,3 +27,18 @@ test('a request that starved goes on at once when buffers came back before it wa
   second.release()
   group.close()
 })
+
+test('a completion of nothing gives its buffer back at once', async (t) => {
+  oracle(t)
+  const ring = useRing(t)
+  const group = ring.bufferGroup({ entries: 2, bufferBytes: 16 })
+  for (let round = 0; round < 5; round++) {
+    assert.equal(group.take(0, BUFFER | ((round % 2) << 16)), undefined)
+    assert.equal(group.take(0, 0), undefined, 'without a buffer')
+    assert.equal(group.lent, 0)
+  }
+  const chunk = group.take(3, BUFFER)!
+  assert.deepEqual([group.lent, chunk.bytes.length], [1, 3])
+  chunk.release()
+  group.close()
+})

@@ -90,7 +90,11 @@ opTest('URING_CMD', 'what a file does not understand is refused by name', async 
   await ring.poll(server.fd, sys.POLLIN)
   assert.equal(await ring.uringCmd(server.fd, sys.SOCKET_URING_OP_SIOCINQ), 3)
   await ring.closeFile(fd)
+  // What follows the header of an entry: 16 bytes, or 80 where entries have 128.
+  const room = ring.ring.setupFlags & sys.IORING_SETUP_SQE128 ? 80 : 16
+  assert.equal((await failure(ring.uringCmd(a.fd, 9999, new Uint8Array(room)))).code, 'ENOTSUP')
   await refused(ring, [
+    ['ERR_OUT_OF_RANGE', () => ring.uringCmd(a.fd, 9999, new Uint8Array(room + 1))],
     ['ERR_OUT_OF_RANGE', () => ring.discard(fd, -1, 0)],
     ['ERR_OUT_OF_RANGE', () => ring.discard(fd, 0, -1)],
     ['ERR_OUT_OF_RANGE', () => ring.uringCmd(fd, -1)],

@@ -169,6 +169,40 @@ for (const options of [{}, DEFER]) {
   })
 }
 
+test('looking is enough: whichever way one looks, work that waits is done, and what overflowed comes', (t) => {
+  oracle(t)
+  const ring = new op.Ring({ entries: 4, cqEntries: 4, ...DEFER })
+  t.after(() => ring.close({ cancel: true }))
+  const { reader, writer } = pipe(t)
+  const room = new Uint8Array(8)
+  const copies = new Int32Array(4 * 16)
+  const ways: Record<string, () => number> = {
+    forEachCqe: () => ring.forEachCqe(() => {}),
+    copyCqes: () => ring.copyCqes(copies),
+    peekCqe: () => {
+      const cqe = ring.peekCqe()
+      if (cqe === null) return 0
+      ring.cqeSeen(cqe)
+      return 1
+    },
+  }
+  for (const [name, look] of Object.entries(ways)) {
+    op.prepRead(ring.getSqe()!, reader.fd, ring.driver.addressOf(room), 8, -1)
+    ring.submit()
+    assert.equal(look(), 0, name)
+    call('write', writer.fd, ring.driver.addressOf(Buffer.from('x')), 1)
+    assert.equal(look(), 1, `${name} sees what the thread had to do itself`)
+    for (let i = 0; i < 12; i++) {
+      op.prepNop(ring.getSqe()!)
+      if (i % 4 === 3) ring.submit()
+    }
+    let seen = 0
+    for (let looks = 0; looks < 20; looks++) seen += look()
+    assert.equal(seen, 12, `${name} sees what overflowed`)
+    assert.equal(ring.inKernel, 0)
+  }
+})
+
 for (const size of [{ cqe32: true }, { cqeMixed: true }, { sqe128: true }]) {
   test(`a ring of large entries is resized · ${Object.keys(size)}`, (t) => {
     oracle(t)

@@ -12,7 +12,9 @@ import * as sys from 'ringcore/sys'
 import { checkSetupOptions } from '#src/ring/params.js'
 import type { Driver } from '#src/sys/driver.js'
 import { openDriver } from '#src/sys/open-driver.js'
+import { NOT_SHOWN, SHOWN } from './flag-shown.js'
 import { CQE_EXCEPTIONS, CQE_FLAGS, EXCEPTIONS, FIELDS, OPERATION_FLAGS, SQE_FLAGS } from './flag-tables.js'
+import { HELPER_EXCEPTIONS, RENAMED } from './helper-names.js'
 import { oracle, root } from './helpers.js'
 
 const read = (...path: string[]): string => readFileSync(join(root, ...path), 'utf8')
@@ -205,6 +207,9 @@ test('setup flags: an option each', (t) => {
     if (!(name in EXCEPTIONS)) have.push(name)
     else assert.throws(() => new Ring({ ...help[option], [option]: true }), /io_uring_setup of ringcore\/sys/)
   }
+  // What is not said is left to the kernel: an idle time of 0 is its second.
+  const { sqThreadIdleMs, sqThreadCpu, wqFd, cqEntries } = checkSetupOptions({ entries: 8, sqpoll: true })
+  assert.deepEqual([sqThreadIdleMs, sqThreadCpu, wqFd, cqEntries], [0, 0, 0, 0])
   complete(t, 'setup', have, Object.keys(EXCEPTIONS))
 })
 
@@ -303,6 +308,74 @@ test('CQE flags: what acts upon them', (t) => {
     assert.ok(text.includes(name) && new RegExp(`^ {2}(?:async |get )?${member}\\(`, 'm').test(text), name)
   }
   complete(t, 'cqe', Object.keys(CQE_FLAGS), Object.keys(CQE_EXCEPTIONS))
+})
+
+test('each flag is shown by a test that asks the kernel, or there is a reason for none', (t) => {
+  const flags = [
+    ...(['setup', 'enter', 'sqe', 'cqe', 'operation'] as const).flatMap(namesOf),
+    ...Object.keys(constants).filter((name) => name.startsWith('IORING_FEAT_')),
+  ]
+  const shown: string[] = []
+  for (const [file, title, names] of SHOWN) {
+    const text = read('test', `${file}.test.ts`)
+    assert.ok(
+      ["'", '"', '`'].some((quote) => text.includes(quote + title)),
+      `${file} has no test "${title}"`,
+    )
+    shown.push(...names)
+  }
+  assert.deepEqual([...shown, ...Object.keys(NOT_SHOWN)].sort(), [...flags].sort())
+  t.diagnostic(`flags: ${flags.length}/${flags.length}, of them ${Object.keys(NOT_SHOWN).length} not shown`)
+})
+
+test('features: probe() says of each what a ring says', (t) => {
+  oracle(t)
+  using ring = new Ring({ entries: 2 })
+  const said = probe().features
+  const names = Object.keys(constants).filter((name) => name.startsWith('IORING_FEAT_'))
+  assert.deepEqual(Object.keys(said).sort(), names.sort())
+  for (const name of names) assert.equal(said[name], (ring.features & numberOf(name)) !== 0, name)
+})
+
+const camel = (name: string): string =>
+  name.replace(/^_*io_uring_/, '').replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
+
+/** Whether "Ring.method", "name" or "Cqe.property" is there. */
+function isThere(counterpart: string): boolean {
+  const [owner = '', member] = counterpart.split('.')
+  const found = ({ ...sys, ...op, Uring } as Record<string, unknown>)[owner]
+  if (typeof found !== 'function') return false
+  if (member === undefined) return true
+  return member in (found.prototype as object) || (owner === 'Cqe' && member in new op.Cqe())
+}
+
+test('helpers of liburing: each of the 232 has its counterpart, which a test calls, or a reason for none', (t) => {
+  const names = JSON.parse(read('test', 'fixtures', 'liburing-helpers.json')) as string[]
+  assert.equal(new Set(names).size, 232)
+  const tests = readdirSync(join(root, 'test'))
+    .filter((name) => /^(1[13]|20|3[01]|4[0-68])\..*\.test\.ts$/.test(name))
+    .concat('op-goldens.ts')
+    .map((name) => read('test', name))
+    .join('')
+  const isUsed = (name: string): boolean => new RegExp(`\\b${name.split('.').at(-1)}\\b`).test(tests)
+  const missing: string[] = []
+  const excepted: string[] = []
+  for (const name of names) {
+    const own = name.startsWith('__io_uring_prep') ? '' : camel(name)
+    const candidates = [RENAMED[name] ?? '', `Ring.${own}`, own, name]
+    const counterpart = candidates.find(isThere)
+    if (name in HELPER_EXCEPTIONS || name === '__io_uring_prep_uring_cmd') {
+      excepted.push(name)
+      if (RENAMED[name] !== undefined) missing.push(`${name}: both a counterpart and a reason for none`)
+    } else if (counterpart === undefined) missing.push(name)
+    else if (RENAMED[name] !== undefined && counterpart !== RENAMED[name])
+      missing.push(`${name}: there is no ${RENAMED[name]}`)
+    else if (!isUsed(counterpart)) missing.push(`${name}: no test calls ${counterpart}`)
+  }
+  assert.deepEqual(missing, [])
+  for (const name of [...Object.keys(RENAMED), ...Object.keys(HELPER_EXCEPTIONS)])
+    assert.ok(names.includes(name), `${name}: liburing has no such function`)
+  t.diagnostic(`helpers: ${names.length}/232, of them ${excepted.length} exceptions: ${excepted.join(', ')}`)
 })
 
 test('no reason for a name that is not there', () => {

@@ -209,7 +209,9 @@ test('affinity, clock, busy polling: taken or refused, and the loop goes on', as
   const ring = openUring(t)
   ring.affinity([0])
   assert.equal(await ring.read(text(t), Buffer.alloc(4), { position: 0, sqeFlags: IOSQE_ASYNC }), 4)
+  const lifted = t.mock.method(ring.ring, 'unregisterIowqAff')
   ring.affinity(null)
+  assert.equal(lifted.mock.callCount(), 1)
   assert.throws(() => ring.affinity([5000]), { code: 'ERR_OUT_OF_RANGE' })
   assert.throws(() => ring.affinity('0' as never), { code: 'ERR_INVALID_ARG_TYPE' })
 
