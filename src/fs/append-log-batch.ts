@@ -3,12 +3,8 @@
 
 import { FRAME_BYTES, frameBytes, type SegmentKey } from './append-log-format.ts'
 
-/** Settles one append. */
-interface Waiter {
-  position: number
-  resolve: (position: number) => void
-  reject: (error: Error) => void
-}
+type Resolve = (position: number) => void
+type Reject = (error: Error) => void
 
 export class Batch {
   readonly bytes: Buffer
@@ -16,7 +12,10 @@ export class Batch {
   key!: SegmentKey
   /** Bytes of frames before it in its segment. */
   place = 0
-  readonly #waiters: Waiter[] = []
+  // Who waits, in three lists instead of an object for each.
+  #positions: number[] = []
+  #resolves: Resolve[] = []
+  #rejects: Reject[] = []
 
   /** @param bytes memory of the arena */
   constructor(bytes: Buffer) {
@@ -31,7 +30,7 @@ export class Batch {
   }
 
   get isEmpty(): boolean {
-    return this.#waiters.length === 0
+    return this.#resolves.length === 0
   }
 
   /** The position behind its last record. */
@@ -44,27 +43,43 @@ export class Batch {
   }
 
   /** Copies a record in; room for it is there. */
-  add(record: Uint8Array, resolve: Waiter['resolve'], reject: Waiter['reject']): void {
+  add(record: Uint8Array, resolve: Resolve, reject: Reject): void {
     const at = this.used
     const length = record.byteLength
     this.bytes.set(record, at + FRAME_BYTES)
     this.key.seal(this.bytes, at, length, this.place + at, at)
-    this.#waiters.push({ position: this.key.start + this.place + at, resolve, reject })
+    this.#wait(this.key.start + this.place + at, resolve, reject)
     this.used = at + frameBytes(length)
   }
 
   /** Lets somebody wait for the batch without adding to it; resolves with its end. */
-  join(resolve: Waiter['resolve'], reject: Waiter['reject']): void {
-    this.#waiters.push({ position: -1, resolve, reject })
+  join(resolve: Resolve, reject: Reject): void {
+    this.#wait(-1, resolve, reject)
+  }
+
+  #wait(position: number, resolve: Resolve, reject: Reject): void {
+    this.#positions.push(position)
+    this.#resolves.push(resolve)
+    this.#rejects.push(reject)
   }
 
   /** All of it is on the disk. */
   resolve(): void {
     const { end } = this
-    for (const { position, resolve } of this.#waiters.splice(0)) resolve(position < 0 ? end : position)
+    const [positions, resolves] = this.#empty()
+    for (const [i, resolve] of resolves.entries()) resolve(positions[i]! < 0 ? end : positions[i]!)
   }
 
   reject(error: Error): void {
-    for (const { reject } of this.#waiters.splice(0)) reject(error)
+    for (const reject of this.#empty()[2]) reject(error)
+  }
+
+  /** Nobody waits any more. */
+  #empty(): [number[], Resolve[], Reject[]] {
+    const all: [number[], Resolve[], Reject[]] = [this.#positions, this.#resolves, this.#rejects]
+    this.#positions = []
+    this.#resolves = []
+    this.#rejects = []
+    return all
   }
 }

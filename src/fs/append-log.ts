@@ -51,6 +51,16 @@ interface Queued {
 /** There is no room, or no descriptor: nothing is lost that was acknowledged, and later there may be some. */
 const PASSING = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EMFILE', 'ENFILE'])
 
+/** What settles the promise that was made last: one executor serves all, so no append makes a closure. */
+const made = {
+  resolve: (_position: number): void => {},
+  reject: (_error: Error): void => {},
+}
+const executor = (resolve: (position: number) => void, reject: (error: Error) => void): void => {
+  made.resolve = resolve
+  made.reject = reject
+}
+
 export class AppendLog {
   /** How the log was found when it was opened. */
   readonly recovery: Recovery
@@ -157,12 +167,13 @@ export class AppendLog {
       if (signal !== undefined) checkSignal(signal)
       if (signal?.aborted === true) throw new AbortError(signal.reason)
       this.#checkOpen()
-      return new Promise((resolve, reject) => {
-        if (this.#queue.length === 0 && this.#gathering.hasRoom(bytes.byteLength)) {
-          this.#gathering.add(bytes, resolve, reject)
-          this.#schedule()
-        } else this.#enqueue({ record: bytes, resolve, reject, isFlush: false, signal, onAbort: undefined })
-      })
+      const promise = new Promise(executor)
+      const { resolve, reject } = made
+      if (this.#queue.length === 0 && this.#gathering.hasRoom(bytes.byteLength)) {
+        this.#gathering.add(bytes, resolve, reject)
+        this.#schedule()
+      } else this.#enqueue({ record: bytes, resolve, reject, isFlush: false, signal, onAbort: undefined })
+      return promise
     } catch (error) {
       return Promise.reject(error)
     }
