@@ -35,6 +35,10 @@ export type Target =
   | { kind: 'value'; atLeast?: number; atMost?: number }
   /** The worst repetition, cold ones included. */
   | { kind: 'worst'; atMost: number }
+  /** One of our own notes, in its worst repetition. */
+  | { kind: 'note'; note: string; atMost: number }
+  /** One of our own notes, held against the same note of another subject. */
+  | { kind: 'note-ratio'; note: string; against: string; atMost: number }
 
 export interface Case {
   name: string
@@ -191,7 +195,22 @@ export function judge(target: Target, unit: Unit, results: SubjectResult[]): Tar
     const measured = PER_SECOND[unit] === undefined ? own.max : own.min
     return { target, text: `worst ≤ ${target.atMost} ${unit}`, measured, ok: measured <= target.atMost }
   }
+  if (target.kind === 'note') {
+    const measured = Math.max(...results[0]!.samples.map(({ notes }) => notes?.[target.note] ?? Number.NaN))
+    return {
+      target,
+      text: `${target.note}, worst ≤ ${target.atMost}`,
+      measured,
+      ok: measured <= target.atMost,
+    }
+  }
   const other = results.find(({ name }) => name === target.against)
+  if (target.kind === 'note-ratio') {
+    const measured =
+      (results[0]!.notes?.[target.note] ?? Number.NaN) / (other?.notes?.[target.note] ?? Number.NaN)
+    const text = `${target.note} ≤ ${target.atMost}× ${target.against}`
+    return { target, text, measured, ok: measured <= target.atMost }
+  }
   const ratio = target.of === 'cpu' ? other?.cpuRatio : other?.ratio
   const of = target.of === 'cpu' ? 'CPU ' : ''
   const measured = ratio?.median ?? Number.NaN

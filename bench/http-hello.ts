@@ -1,15 +1,30 @@
-// HTTP hello over 64 keep-alive connections: server on one CPU, load generator on another.
-// Flow: main.ts → this → http-server.ts (a child per subject), wrk or load.ts.
+// HTTP hello: a server on one CPU, load on another; keep-alive, one request a connection, and all connections at once.
+// Flow: main.ts → this → net-tools.ts, http-server.ts (a child per subject), bench/c/server.c, wrk as a second opinion.
 
 import { execFile } from 'node:child_process'
-import { availableParallelism } from 'node:os'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
-import type { Bench, Context, Sample, Subject } from './harness.ts'
-import { findProgram, Helper } from './tools.ts'
+import type { Bench, Case, Context, Sample } from './harness.ts'
+import { BODY } from './http.ts'
+import {
+  cpuSecondsOf,
+  cServer,
+  LOAD_CPU,
+  nodeServer,
+  notePlaces,
+  pinned,
+  type Server,
+  type Start,
+  serverSubjects,
+} from './net-tools.ts'
+import { findProgram } from './tools.ts'
 
 const CONNECTIONS = 64
-const SERVER_CPU = 0
-const LOAD_CPU = 1
+const AT_ONCE = 1000
+const NET = { kind: 'ratio', against: 'node:net' } as const
+
+const MILLISECONDS: Record<string, number> = { us: 1e-3, ms: 1, s: 1e3, m: 6e4 }
 
 interface Load {
   requests: number
@@ -17,8 +32,6 @@ interface Load {
   p50: number
   p99: number
 }
-
-const MILLISECONDS: Record<string, number> = { us: 1e-3, ms: 1, s: 1e3, m: 6e4 }
 
 /** Reads what wrk printed; whatever was not answered with 200 is an error. */
 export function parseWrk(text: string): Load {
@@ -33,90 +46,96 @@ export function parseWrk(text: string): Load {
   return { requests: Number(done[1]), seconds: Number(done[2]), p50: latency(50), p99: latency(99) }
 }
 
-const run = promisify(execFile)
+/** The servers that answer hello; `mode` is 'keep' or 'close'. */
+function servers(context: Context, mode: 'keep' | 'close'): Record<string, Start> {
+  const node =
+    (kind: string): Start =>
+    () =>
+      nodeServer('http-server', [kind, mode])
+  return {
+    'TcpStream, callbacks': node('ring-callbacks'),
+    'TcpStream, promises': node('ring'),
+    'node:net': node('net'),
+    'node:http': node('http'),
+    'liburing in C': () => cServer(context, mode === 'keep' ? 'http' : 'http-close'),
+  }
+}
 
-/** Something that loads a port for some seconds. */
-async function loader(
-  port: number,
-  seconds: number,
-): Promise<{ load(): Promise<Load>; stop(): Promise<void> }> {
-  const wrk = findProgram('wrk')
-  const taskset = findProgram('taskset')
-  if (wrk !== undefined) {
-    const pin = taskset === undefined ? [] : [taskset, '-c', String(LOAD_CPU)]
+/** The same servers under wrk, which looks at the status alone: nobody shall doubt our own load generator. */
+async function underWrk(context: Context, wrk: string): Promise<Case> {
+  const started: Server[] = []
+  // wrk counts in whole seconds.
+  const seconds = context.amount(2, 1)
+  const measure = async ({ port, pid }: Server): Promise<Sample> => {
     const url = `http://127.0.0.1:${port}/`
-    const [program, ...args] = [...pin, wrk, '-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, '--latency', url]
-    return { load: async () => parseWrk((await run(program!, args)).stdout), stop: async () => {} }
+    const args = [wrk, '-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, '--latency', url]
+    const [program, ...rest] = pinned(LOAD_CPU, args)
+    const before = cpuSecondsOf(pid)
+    const { requests, seconds: wall, p50, p99 } = parseWrk((await promisify(execFile)(program!, rest)).stdout)
+    const cpuSeconds = cpuSecondsOf(pid) - before
+    return { ops: requests, seconds: wall, cpuSeconds, notes: { 'p50 ms': p50, 'p99 ms': p99 } }
   }
-  const { helper } = await Helper.start('load', [String(port), String(CONNECTIONS)], LOAD_CPU)
-  return {
-    load: async () => (await helper.ask({ seconds })) as unknown as Load,
-    stop: () => helper.stop(),
+  const subjects: Case['subjects'] = []
+  for (const [name, start] of Object.entries(servers(context, 'keep'))) {
+    const server = await start()
+    if (server === undefined) continue
+    started.push(server)
+    subjects.push({ name, run: () => measure(server) })
   }
-}
-
-interface Server {
-  subject: Subject
-  stop(): Promise<void>
-}
-
-async function server(name: string, kind: string, seconds: number): Promise<Server> {
-  const { helper, hello } = await Helper.start('http-server', [kind, 'keep'], SERVER_CPU)
-  const generator = await loader(Number(hello.port), seconds)
-  const cpu = async (): Promise<number> => {
-    const { user, system } = (await helper.ask({})) as { user: number; system: number }
-    return (user + system) / 1e6
+  const close = async (): Promise<void> => {
+    for (const { stop } of started) await stop()
   }
-  const once = async (): Promise<Sample> => {
-    const before = await cpu()
-    const { requests, seconds: wall, p50, p99 } = await generator.load()
-    return {
-      ops: requests,
-      seconds: wall,
-      cpuSeconds: (await cpu()) - before,
-      notes: { 'p50 ms': p50, 'p99 ms': p99 },
-    }
-  }
-  return {
-    subject: { name, run: once },
-    stop: async () => {
-      await generator.stop()
-      await helper.stop()
-    },
-  }
+  return { name: `${CONNECTIONS} connections, load from wrk`, unit: 'k/s', subjects, close }
 }
 
 export const httpHello: Bench = {
   name: 'http-hello',
-  about: `a server on one CPU, ${CONNECTIONS} keep-alive connections, one request at a time on each`,
+  about: 'HTTP hello from a server on one CPU, one request at a time on each connection',
   async *cases(context: Context) {
-    if (availableParallelism() < 2 || findProgram('taskset') === undefined) {
-      context.note(
-        'one CPU or no taskset (util-linux): server and load generator share CPUs; look at requests per CPU second',
-      )
+    notePlaces(context)
+    const body = join(context.directory, 'hello')
+    writeFileSync(body, BODY)
+    const milliseconds = String(context.amount(1000, 50))
+    const ask = (mode: 'keep' | 'close') => ['http', '/', body, mode]
+
+    let name = `${CONNECTIONS} connections`
+    if (context.wants(name)) {
+      const work = { connections: CONNECTIONS, ask: ask('keep') }
+      yield {
+        name,
+        unit: 'k/s',
+        ...(await serverSubjects(servers(context, 'keep'), work, milliseconds)),
+        targets: [
+          { ...NET, of: 'cpu', atLeast: 1.4 },
+          { kind: 'ratio', against: 'liburing in C', of: 'cpu', atLeast: 0.95 },
+          { kind: 'note-ratio', note: 'p99 ms', against: 'node:net', atMost: 1 },
+        ],
+      }
     }
-    context.note(`load from ${findProgram('wrk') ?? 'bench/load.ts, as there is no wrk'}`)
-    // wrk counts in whole seconds.
-    const seconds = context.amount(3, 1)
-    const servers: Server[] = []
-    const close = async (): Promise<void> => {
-      for (const { stop } of servers) await stop()
+    name = `${CONNECTIONS} connections, one request each`
+    if (context.wants(name)) {
+      const work = { connections: CONNECTIONS, ask: ask('close') }
+      yield {
+        name,
+        unit: 'k/s',
+        ...(await serverSubjects(servers(context, 'close'), work, milliseconds)),
+        targets: [{ ...NET, of: 'cpu', atLeast: 1 }],
+      }
     }
-    try {
-      servers.push(await server('TcpStream, callbacks', 'ring-callbacks', seconds))
-      servers.push(await server('TcpStream, promises', 'ring', seconds))
-      servers.push(await server('node:net', 'net', seconds))
-      servers.push(await server('node:http', 'http', seconds))
-    } catch (error) {
-      await close()
-      throw error
+    // A lost SYN comes again after a second: nothing may take that long.
+    name = `${AT_ONCE} connections arriving at once`
+    if (context.wants(name)) {
+      const work = { connections: AT_ONCE, ask: ask('close') }
+      yield {
+        name,
+        unit: 'k/s',
+        ...(await serverSubjects(servers(context, 'close'), work, 'burst')),
+        targets: [{ kind: 'note', note: 'longest ms', atMost: 900 }],
+      }
     }
-    yield {
-      name: '64 connections',
-      unit: 'k/s',
-      subjects: servers.map(({ subject }) => subject),
-      targets: [{ kind: 'ratio', against: 'node:net', of: 'cpu', atLeast: 1.3 }],
-      close,
-    }
+    name = `${CONNECTIONS} connections, load from wrk`
+    const wrk = findProgram('wrk')
+    if (wrk === undefined) context.skip(name, 'no wrk: install wrk')
+    else if (context.wants(name)) yield await underWrk(context, wrk)
   },
 }

@@ -1,7 +1,6 @@
 // HTTP hello servers, one per process: ring (TcpStream with promises), ring-callbacks (TcpStream without), net (node:net) and
 // http (node:http).
-// Flow: http-hello.ts, jobs.ts → Helper.start('http-server', [kind, 'keep' or 'close']) → this. It says its port, then answers
-// each message with its CPU time so far.
+// Flow: http-hello.ts, jobs.ts → Helper.start('http-server', [kind, 'keep' or 'close']) → this. It says its port.
 
 import http from 'node:http'
 import net, { type AddressInfo } from 'node:net'
@@ -10,6 +9,8 @@ import { BODY, RequestCounter, response } from './http.ts'
 const [kind, mode] = process.argv.slice(2)
 const close = mode === 'close'
 const answer = response(close)
+/** Room for all who come at once. */
+const BACKLOG = 4096
 
 /** Answers to so many requests that came at once. */
 const answers = (requests: number): Buffer =>
@@ -17,7 +18,7 @@ const answers = (requests: number): Buffer =>
 
 async function serveRing(): Promise<number> {
   const { TcpListener } = await import('ringcore')
-  const listener = TcpListener.bind({ host: '127.0.0.1', port: 0 })
+  const listener = TcpListener.bind({ host: '127.0.0.1', backlog: BACKLOG, noDelay: true })
   const serve = async (stream: Awaited<ReturnType<typeof listener.accept>>): Promise<void> => {
     const buffer = Buffer.allocUnsafe(4096)
     const counter = new RequestCounter()
@@ -36,33 +37,26 @@ async function serveRing(): Promise<number> {
       await stream.close()
     }
   }
-  const accept = async (): Promise<void> => {
-    for (;;) serve(await listener.accept())
-  }
-  accept()
+  listener.serve(serve)
   return listener.port
 }
 
 /** The same with the callbacks that node:net has too. */
 async function serveCallbacks(): Promise<number> {
   const { TcpListener } = await import('ringcore')
-  const listener = TcpListener.bind({ host: '127.0.0.1', port: 0 })
-  const accept = async (): Promise<void> => {
-    for (;;) {
-      const stream = await listener.accept()
-      const counter = new RequestCounter()
-      stream.receive(
-        (bytes, length) => {
-          const requests = counter.feed(bytes, length)
-          if (requests === 0) return
-          stream.send(answers(requests))
-          if (close) stream.close()
-        },
-        () => stream.close(),
-      )
-    }
-  }
-  accept()
+  const listener = TcpListener.bind({ host: '127.0.0.1', backlog: BACKLOG, noDelay: true })
+  listener.serve((stream) => {
+    const counter = new RequestCounter()
+    stream.receive(
+      (bytes, length) => {
+        const requests = counter.feed(bytes, length)
+        if (requests === 0) return
+        stream.send(answers(requests))
+        if (close) stream.close()
+      },
+      () => stream.close(),
+    )
+  })
   return listener.port
 }
 
@@ -86,17 +80,18 @@ async function serveHttp(): Promise<number> {
     res.writeHead(200, { 'Content-Type': 'text/plain', 'Content-Length': BODY.length })
     res.end(BODY)
   })
+  // Other servers have their turn between two runs.
+  server.keepAliveTimeout = 0
   return listen(server)
 }
 
 async function listen(server: net.Server): Promise<number> {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', BACKLOG, resolve))
   return (server.address() as AddressInfo).port
 }
 
 const servers = { ring: serveRing, 'ring-callbacks': serveCallbacks, net: serveNet, http: serveHttp }
 const start = servers[kind as keyof typeof servers]
 const port = await start()
-process.on('message', () => process.send!(process.cpuUsage()))
 process.on('disconnect', () => process.exit())
 process.send!({ port })

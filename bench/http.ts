@@ -1,5 +1,5 @@
 // The little HTTP that servers and clients of the benches speak: one answer, and where a request or an answer ends.
-// Flow: http-server.ts, load.ts, job-run.ts → this.
+// Flow: http-server.ts, job-run.ts → this.
 
 export const BODY = 'Hello, World!'
 

@@ -13,7 +13,7 @@ interface Idle {
   seconds: number
 }
 
-async function measureIdle(kind: string, connections: number): Promise<Idle> {
+async function measureIdle(kind: string, connections: number, restMs: number): Promise<Idle> {
   const { helper: server, hello } = await Helper.start('idle-server', [kind], 0)
   const { helper: clients } = await Helper.start('idle-clients', [String(hello.port)], 1)
   try {
@@ -22,7 +22,7 @@ async function measureIdle(kind: string, connections: number): Promise<Idle> {
     const before = (await server.ask({ until: 100 })) as { heap: number; outside: number }
     await clients.ask({ connections })
     const after = (await server.ask({ until: 100 + connections })) as typeof before
-    const { cpuSeconds, seconds } = (await server.ask({ idle: 1000 })) as {
+    const { cpuSeconds, seconds } = (await server.ask({ idle: restMs })) as {
       cpuSeconds: number
       seconds: number
     }
@@ -43,10 +43,11 @@ export const idle: Bench = {
   about: 'connections that do nothing: memory of each on the server, and its CPU time in a second',
   async *cases(context: Context) {
     const connections = context.amount(10_000, 500)
+    const restMs = context.amount(1000, 100)
     const subject = (name: string, kind: string): Subject => ({
       name,
       run: async (): Promise<Sample> => {
-        const { heap, outside, cpuSeconds, seconds } = await measureIdle(kind, connections)
+        const { heap, outside, cpuSeconds, seconds } = await measureIdle(kind, connections, restMs)
         return {
           ops: connections,
           seconds,
@@ -62,7 +63,7 @@ export const idle: Bench = {
     yield {
       name: `${connections} connections`,
       unit: 'k/s',
-      repeat: 3,
+      repeat: context.amount(3, 1),
       subjects: [subject('TcpStream', 'ring'), subject('node:net', 'net')],
       targets: [],
     }

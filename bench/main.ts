@@ -1,5 +1,5 @@
 // The benchmarks' command: runs the chosen benches, prints their tables, writes their numbers.
-// Flow: `npm run bench -- [names] [options]` → this → the benches, harness.ts, report.ts.
+// Flow: `npm run bench -- [names] [options]` → this → the benches, harness.ts, report.ts, svg.ts.
 // Every bench gets a process of its own, so that none runs on a heap and on machine code that another one shaped.
 
 import { spawn } from 'node:child_process'
@@ -11,11 +11,14 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type Bench, type CaseResult, type Context, measure } from './harness.ts'
 import { caseText, exitCode, headerText, type Machine, machine, verdicts } from './report.ts'
+import { writeCharts } from './svg.ts'
 
 /** In the order they run; each is loaded only when it is wanted. */
 const BENCHES: Record<string, () => Promise<Bench>> = {
   nop: async () => (await import('./nop.ts')).nop,
   read4k: async () => (await import('./read4k.ts')).read4k,
+  'fs-handle': async () => (await import('./fs-handle.ts')).fsHandle,
+  'fs-path': async () => (await import('./fs-path.ts')).fsPath,
   readfile: async () => (await import('./readfile.ts')).readfile,
   direct: async () => (await import('./direct.ts')).direct,
   'append-log': async () => (await import('./append-log.ts')).appendLog,
@@ -23,6 +26,9 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   writefile: async () => (await import('./writefile.ts')).writefile,
   tree: async () => (await import('./tree.ts')).tree,
   'http-hello': async () => (await import('./http-hello.ts')).httpHello,
+  'net-echo': async () => (await import('./net-echo.ts')).netEcho,
+  'net-udp': async () => (await import('./net-udp.ts')).netUdp,
+  'net-static': async () => (await import('./net-static.ts')).netStatic,
   idle: async () => (await import('./idle.ts')).idle,
   'cat-100MB': async () => (await import('./cat.ts')).cat,
   jobs: async () => (await import('./jobs.ts')).jobs,
@@ -37,6 +43,7 @@ Benches (default: all): ${Object.keys(BENCHES).join(' ')}
   --repeat N      repetitions of each case, default 9 (more where runs are short); 3 with --quick
   --quick         few operations: shows that everything works, the numbers mean little
   --json FILE     writes every number to a file
+  --svg DIR       draws a chart of each case, and of all ratios
   --check         exit code 1 when a figure misses its target
   --list          names the benches
 `
@@ -46,6 +53,7 @@ const OPTIONS = {
   repeat: { type: 'string' },
   quick: { type: 'boolean', default: false },
   json: { type: 'string' },
+  svg: { type: 'string' },
   check: { type: 'boolean', default: false },
   list: { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
@@ -179,6 +187,10 @@ async function main(): Promise<number> {
   }
   print(verdicts(all.results))
   for (const { bench, what, reason } of all.skipped) print(`  skipped: ${bench} · ${what}: ${reason}`)
+  if (values.svg !== undefined) {
+    const files = writeCharts(values.svg, all.results)
+    print(`${files.length} charts in ${values.svg}`)
+  }
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(all, null, 2)}\n`)
   return exitCode(all.results, failed, values.check)
 }

@@ -25,16 +25,15 @@ export function findProgram(name: string): string | undefined {
   return undefined
 }
 
-/** Compiles bench/c/<name>.c against the system's liburing; the reason when that can't be. */
-export function compilePeer(name: string): { program: string } | { reason: string } {
+/** Compiles bench/c/<name>.c, against the system's liburing unless told otherwise; the reason when that can't be. */
+export function compilePeer(name: string, libraries = ['-luring']): { program: string } | { reason: string } {
   const [compiler, ...own] = (process.env.CC || 'cc').trim().split(/\s+/) as [string, ...string[]]
   const source = join(root, 'bench', 'c', `${name}.c`)
   const program = join(root, 'build', 'bench', 'c', name)
   if (existsSync(program) && statSync(program).mtimeMs > statSync(source).mtimeMs) return { program }
   mkdirSync(dirname(program), { recursive: true })
-  const { error, status, stderr } = spawnSync(compiler, [...own, '-O2', '-o', program, source, '-luring'], {
-    encoding: 'utf8',
-  })
+  const args = [...own, '-O2', '-o', program, source, ...libraries]
+  const { error, status, stderr } = spawnSync(compiler, args, { encoding: 'utf8' })
   if (error) return { reason: `no C compiler (${compiler}): install build-essential` }
   if (status === 0) return { program }
   const noLibrary = /liburing\.h|-luring/.test(stderr)

@@ -63,6 +63,12 @@ testKinds(
     await withTimeout(own.reset(), 2000, 'reset')
     assert.equal((await writing).syscall, 'write')
     const buffer = Buffer.alloc(65_536)
+    // Who reads while it closes gets the end, not an error.
+    const { stream: closing } = await pair(t, ring)
+    const resetting = closing.reset()
+    assert.equal(closing.fd, -1)
+    assert.equal(await withTimeout(closing.read(buffer), 2000, 'the end'), 0)
+    await resetting
     const reading = async (): Promise<void> => {
       while ((await peer.read(buffer)) > 0);
     }
@@ -103,34 +109,26 @@ test('idle timeouts: silence ends the stream with ETIMEDOUT, traffic does not; a
   busy.stream.setTimeout(10)
 })
 
+/** A resolver that knows these addresses for every name. */
+const lookup = (...addresses: string[]) =>
+  ((
+    _name: string,
+    _options: unknown,
+    callback: (error: null, all: { address: string; family: number }[]) => void,
+  ) =>
+    callback(
+      null,
+      addresses.map((address) => ({ address, family: net.isIP(address) })),
+    )) as never
+
 test('a name with several addresses: the first one that answers is taken, none leaves a descriptor', async (t) => {
   oracle(t)
   const ring = openUring(t)
   const listener = TcpListener.bind({ host: '127.0.0.1', ring })
   t.after(() => listener.close())
   const { port } = listener
-  // A full backlog answers nothing: such an address must not hold up the next.
-  const full = TcpListener.bind({ host: '127.0.0.2', port: 0, backlog: 0, ring })
-  t.after(() => full.close())
-  const lookup =
-    (...addresses: string[]) =>
-    (
-      _name: string,
-      _options: unknown,
-      callback: (error: null, all: { address: string; family: number }[]) => void,
-    ) =>
-      callback(
-        null,
-        addresses.map((address) => ({ address, family: net.isIP(address) })),
-      )
   const connect = (...addresses: string[]): Promise<TcpStream> =>
-    TcpStream.connect({
-      host: 'test.invalid',
-      port,
-      ring,
-      attemptDelay: 20,
-      lookup: lookup(...addresses) as never,
-    })
+    TcpStream.connect({ host: 'test.invalid', port, ring, attemptDelay: 20, lookup: lookup(...addresses) })
   // ::1 refuses (nobody listens there), 127.0.0.1 answers.
   const stream = await withTimeout(connect('::1', '127.0.0.1'), 2000)
   assert.equal((stream.remoteAddress as InternetAddress).address, '127.0.0.1')
@@ -146,7 +144,14 @@ test('a name with several addresses: the first one that answers is taken, none l
       callback(Object.assign(new Error('no'), { code: 'ENOTFOUND' }))) as never,
   })
   assert.equal((await failure(failing)).code, 'ENOTFOUND')
-  // An address that stays silent: the next one starts beside it, and wins; an abort ends all.
+})
+
+test('an address that stays silent: the next one starts beside it, and wins; an abort ends all', async (t) => {
+  oracle(t)
+  const ring = openUring(t)
+  // A full backlog answers nothing.
+  const full = TcpListener.bind({ host: '127.0.0.2', port: 0, backlog: 0, ring })
+  t.after(() => full.close())
   const fillers: net.Socket[] = []
   t.after(() => {
     for (const filler of fillers) filler.destroy()
@@ -157,7 +162,7 @@ test('a name with several addresses: the first one that answers is taken, none l
   t.after(() => other.close())
   const both = { host: 'x.invalid', port: full.port, ring, attemptDelay: 20 }
   const won = await withTimeout(
-    TcpStream.connect({ ...both, lookup: lookup('127.0.0.2', '127.0.0.5') as never }),
+    TcpStream.connect({ ...both, lookup: lookup('127.0.0.2', '127.0.0.5') }),
     2000,
     'the second address',
   )
@@ -165,11 +170,7 @@ test('a name with several addresses: the first one that answers is taken, none l
   await won.close()
   const controller = new AbortController()
   const silent = failure(
-    TcpStream.connect({
-      ...both,
-      lookup: lookup('127.0.0.2', '127.0.0.2') as never,
-      signal: controller.signal,
-    }),
+    TcpStream.connect({ ...both, lookup: lookup('127.0.0.2', '127.0.0.2'), signal: controller.signal }),
   )
   await sleep(30)
   controller.abort()
@@ -210,6 +211,9 @@ test('options: no delay, keep-alive, local address, counters of a listener', asy
   const accepting = failure(listener.accept({ signal: controller.signal }))
   controller.abort()
   assert.equal((await withTimeout(accepting, 2000)).name, 'AbortError')
+  assert.throws(() => TcpListener.bind({ host: '127.0.0.1', zeroCopyFrom: 4096, ring }), {
+    code: 'ERR_OUT_OF_RANGE',
+  })
   const sixOnly = TcpListener.bind({ host: '::', ipv6Only: true, ring })
   const four = failure(TcpStream.connect({ host: '127.0.0.1', port: sixOnly.port, ring }))
   assert.equal((await four).code, 'ECONNREFUSED')
@@ -282,9 +286,10 @@ test('a thousand connections at once: none waits for a retransmission', async (t
   const again = await Promise.all(
     Array.from({ length: 1000 }, async () => {
       await using client = await TcpStream.connect({ host: '127.0.0.1', port: listener.port, ring })
+      const again = retransmissions(client)
       await client.write('ping')
       assert.equal(await client.read(Buffer.alloc(4)), 4)
-      return retransmissions(client)
+      return again
     }),
   )
   // A SYN that finds no room in the backlog is sent again after a second.

@@ -79,7 +79,7 @@ testKinds(
 
 testKinds(
   'callbacks: an echo that answers who sent, many in one turn with few calls',
-  async (t, ring) => {
+  async (t, ring, options) => {
     const server = bind(t, ring)
     const errors: unknown[] = []
     server.receive(
@@ -114,7 +114,8 @@ testKinds(
     const { enters } = ring.stats()
     for (let i = 0; i < 100; i++) client.send(`message ${i}`, to)
     await client.drained()
-    assert.ok(ring.stats().enters - enters < 50, 'far fewer calls than datagrams')
+    if (options.sqpoll !== true)
+      assert.ok(ring.stats().enters - enters < 50, 'far fewer calls than datagrams')
     await until(() => answers.size === 100, 2000, 'a hundred answers')
     await server.close()
     assert.deepEqual(errors, [null])

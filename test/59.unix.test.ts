@@ -152,7 +152,7 @@ test('ends of a socket pair are taken over; zero-copy that the kernel refuses is
   oracle(t)
   const ring = openUring(t)
   const [a, b] = socketPair(t)
-  const left = UnixStream.fromRawFd(a.release(), ring, { zeroCopyFrom: 100 } as never)
+  const left = UnixStream.fromRawFd(a.release(), ring, { zeroCopyFrom: 10_000 } as never)
   const right = UnixStream.fromRawFd(b.release(), ring)
   const big = randomBytes(50_000)
   const [got] = await withTimeout(

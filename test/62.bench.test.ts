@@ -1,15 +1,16 @@
 // The benchmarks' harness: its arithmetic on known numbers, its order of runs, its targets, and one quick run from outside.
-// Flow: this → build/bench/main.js (as a child), bench/statistics.ts, bench/harness.ts, bench/http.ts, bench/http-hello.ts.
+// Flow: this → build/bench/main.js (as a child), bench/statistics.ts, bench/harness.ts, bench/svg.ts, bench/http.ts, bench/http-hello.ts.
 
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import test from 'node:test'
 import { type Case, inUnit, judge, measure, type Sample } from '../bench/harness.js'
 import { RequestCounter, request } from '../bench/http.js'
 import { parseWrk } from '../bench/http-hello.js'
 import { aligned, exitCode, short, verdicts } from '../bench/report.js'
 import { median, pairedRatios, quantile, summary } from '../bench/statistics.js'
+import { caseChart, ratioChart, ticks, writeCharts } from '../bench/svg.js'
 import { AS_INSTALLED } from './example-programs.js'
 import { oracle, requires, root, runNode, tempDir } from './helpers.js'
 
@@ -105,6 +106,67 @@ test('tables are aligned and numbers short', () => {
   ])
 })
 
+/** The names of all elements, after a check that each is closed where it should be and that no attribute is broken. */
+function elementsOf(xml: string): string[] {
+  const open: string[] = []
+  const names: string[] = []
+  const rest = xml.replace(
+    /<(\/?)(\w+)((?:\s+[\w:-]+="[^"<]*")*)\s*(\/?)>/g,
+    (_, end, name, _attributes, empty) => {
+      if (end) assert.equal(open.pop(), name)
+      else {
+        names.push(name)
+        if (!empty) open.push(name)
+      }
+      return ''
+    },
+  )
+  assert.deepEqual(open, [])
+  assert.doesNotMatch(rest, /<|&(?!amp;|lt;|gt;|quot;)/, 'everything else is escaped text')
+  return names
+}
+
+const widths = (svg: string): number[] =>
+  [...svg.matchAll(/<rect class="(?:ours|peer)"[^>]* width="([\d.]+)"/g)].map(([, width]) => Number(width))
+
+test('a chart has a bar per subject as long as its median, once more for CPU time, and says every name', async () => {
+  const result = await measure('test', scripted({ 'ours <&"': [1, 2, 3], peer: [4] }, []), 3)
+  const svg = caseChart(result)
+  const names = elementsOf(svg)
+  assert.equal(names.filter((name) => name === 'rect').length, 1 + 4)
+  assert.deepEqual(widths(svg), [165, 330, 165, 330], 'medians 2 and 4, and their halves')
+  assert.match(svg, />ours &lt;&amp;&quot;<\/text>/)
+  assert.match(svg, /4000 \[4000–4000\] · 2\.00×</, 'the ratio')
+  assert.match(svg, />CPU ms</)
+
+  // Where one subject has no CPU time the others still have theirs.
+  const none = await measure('test', scripted({ ours: [1], peer: [4] }, []), 1)
+  delete none.subjects[1]!.cpu
+  assert.equal(widths(caseChart(none)).length, 3)
+})
+
+test('axes have round numbers; ratios lie on a scale where half and twice are equally far', async () => {
+  assert.deepEqual(ticks(10), [0, 2, 4, 6, 8, 10])
+  assert.deepEqual(ticks(0.7), [0, 0.2, 0.4, 0.6000000000000001])
+  assert.ok(ticks(1234).every((tick, i) => tick === i * 500))
+  const of = (ours: number, peer: number) => measure('test', scripted({ ours: [ours], peer: [peer] }, []), 1)
+  const svg = ratioChart([await of(1, 4), await of(1, 1), await of(4, 1)], 'time')!
+  elementsOf(svg)
+  const [four, one, quarter] = [...svg.matchAll(/<circle[^>]* cx="([\d.]+)"/g)].map(([, cx]) => Number(cx))
+  assert.ok(Math.abs(four! - one! - (one! - quarter!)) < 0.2, svg)
+  assert.ok(four! > one!)
+  assert.equal(ratioChart([], 'time'), undefined)
+})
+
+test('charts of cases whose names differ in signs alone do not overwrite each other', async (t) => {
+  oracle(t)
+  const one = await measure('test', scripted({ ours: [1], peer: [2] }, []), 1)
+  const directory = join(tempDir(t), 'made', 'on demand')
+  const files = writeCharts(directory, [one, { ...one, name: 'scripted!' }])
+  assert.deepEqual(files, ['test-scripted.svg', 'test-scripted-2.svg', 'ratios.svg', 'ratios-cpu.svg'])
+  assert.deepEqual(readdirSync(directory).sort(), files.toSorted())
+})
+
 test('requests are counted in whatever pieces they come', () => {
   // Paths of all lengths, so that blank lines lie at every place modulo four; lone CRs and LFs count nothing.
   const requests = Array.from(
@@ -141,7 +203,8 @@ test('a quick run prints a table, writes JSON, and fails only with --check', asy
   if (!requires(t, { op: 'IORING_OP_NOP' })) return
   const json = join(tempDir(t), 'report.json')
   const main = join(root, 'build', 'bench', 'main.js')
-  const args = ['nop', '--quick', '--repeat', '2', '--filter', 'promises, 128', '--json', json]
+  const svg = join(dirname(json), 'charts')
+  const args = ['nop', '--quick', '--repeat', '2', '--filter', 'promises, 128', '--json', json, '--svg', svg]
   const { code, stdout, stderr } = await runNode(main, { args, env: AS_INSTALLED })
   assert.equal(code, 0, stderr)
   assert.match(stdout, /Node v\d+.*Linux \d+/)
@@ -166,6 +229,12 @@ test('a quick run prints a table, writes JSON, and fails only with --check', asy
     )
   }
   assert.ok(result.subjects[1].ratio.median > 0)
+  assert.deepEqual(readdirSync(svg).sort(), [
+    'nop-promises-128-in-flight.svg',
+    'ratios-cpu.svg',
+    'ratios.svg',
+  ])
+  elementsOf(readFileSync(join(svg, 'nop-promises-128-in-flight.svg'), 'utf8'))
   assert.equal(result.targets[0].measured, result.subjects[0].value.median)
 
   const wrong = await runNode(main, { args: ['nopp'] })

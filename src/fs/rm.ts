@@ -82,5 +82,7 @@ function isDirectoryError(path: string): Error {
     'ERR_FS_EISDIR',
     `Path is a directory: rm returned EISDIR (is a directory) ${path}`,
   )
-  return Object.assign(error, { name: 'SystemError', info, errno: EISDIR, syscall: 'rm', path })
+  // As in Node, the name is no property that a loop over the error meets.
+  Object.defineProperty(error, 'name', { value: 'SystemError', configurable: true, writable: true })
+  return Object.assign(error, { info, errno: EISDIR, syscall: 'rm', path })
 }

@@ -61,6 +61,8 @@ export class Receiver implements Sink, LeaseCount {
   leases = 0
   /** Bytes that came, read or not. */
   bytes = 0
+  /** The descriptor is being closed, and `end` will come: who reads meanwhile waits for that. */
+  isClosing = false
   /** Called once when the peer has ended its side. */
   onEof: (() => void) | null = null
 
@@ -80,23 +82,27 @@ export class Receiver implements Sink, LeaseCount {
     if (this.#keptBytes > 0) return Promise.resolve(this.#takeKept(buffer))
     if (this.#error !== null) throw this.#error
     if (this.#ended || buffer.byteLength === 0) return Promise.resolve(0)
-    if (this.#resource.fd < 0) throw socketError(-9, 'read')
+    if (this.#resource.fd < 0 && !this.isClosing) throw socketError(-9, 'read')
     return this.#wait<number>(buffer)
   }
 
-  /** The next bytes where the kernel put them; null at the end. Throws what makes reading impossible now. */
-  lease(): Promise<StreamChunk | null> {
+  /**
+   * The next bytes; null at the end. Throws what makes reading impossible now.
+   * @param leasing leaves them where the kernel put them, while there may be one more lease; else they are a copy
+   */
+  next(leasing: boolean): Promise<StreamChunk | null> {
     this.#checkFree('read')
-    this.#leasing = true
+    this.#leasing = leasing
     const kept = this.#kept?.shift()
     if (kept !== undefined) {
+      if (!leasing) kept.detach()
       this.#keptBytes -= kept.bytes.length
       this.#resume()
       return Promise.resolve(kept)
     }
     if (this.#error !== null) throw this.#error
     if (this.#ended) return Promise.resolve(null)
-    if (this.#resource.fd < 0) throw socketError(-9, 'read')
+    if (this.#resource.fd < 0 && !this.isClosing) throw socketError(-9, 'read')
     return this.#wait<StreamChunk | null>(null)
   }
 

@@ -347,6 +347,11 @@ export class Sender implements Sink {
     this.#begin(block, true)
   }
 
+  /** Counts bytes of the reserved place that went to the socket without a send. */
+  filled(bytes: number): void {
+    this.bytes += bytes
+  }
+
   /** Ends the reserved place; `missing` bytes of it do not come. */
   release(missing: number): void {
     if (this.#error !== null) return

@@ -20,7 +20,7 @@ export interface StreamOptions {
   /** false: when the peer has ended its side, what is queued is sent and the stream closes by itself. Default true. */
   allowHalfOpen?: boolean | undefined
   /**
-   * Writes from this many bytes on are sent without copying; default: none. It needs a real network card to pay, and TCP; on loopback
+   * Writes from this many bytes on, 4097 at least, are sent without copying; default: none. It needs a real network card to pay, and TCP; on loopback
    * the kernel copies all the same. The promise of such a write settles when the peer has acknowledged it.
    */
   zeroCopyFrom?: number | undefined
@@ -30,8 +30,6 @@ export interface StreamOptions {
 export interface ConnectionCount {
   connections: number
 }
-
-const READ_BYTES = 65536
 
 export class SocketStream implements Quiet {
   readonly #ring: Uring
@@ -179,19 +177,15 @@ export class SocketStream implements Quiet {
     }
   }
 
-  /** Iterates over what comes, as copies of the caller's own; ends with the peer's side. Leaving the loop does not close. */
+  /**
+   * Iterates over what comes, as copies of the caller's own; ends with the peer's side. Leaving the loop does not close. While it waits
+   * it holds no buffer.
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
-    let buffer = Buffer.allocUnsafeSlow(READ_BYTES)
-    let used = 0
     for (;;) {
-      const bytes = await this.read(used === 0 ? buffer : buffer.subarray(used))
-      if (bytes === 0) return
-      yield buffer.subarray(used, used + bytes)
-      used += bytes
-      // What was handed out is the caller's; a new buffer when little is left, not for each message.
-      if (used < buffer.length - 4096) continue
-      buffer = Buffer.allocUnsafeSlow(READ_BYTES)
-      used = 0
+      const chunk = await this.#receiver.next(false)
+      if (chunk === null) return
+      yield chunk.bytes
     }
   }
 
@@ -209,7 +203,7 @@ export class SocketStream implements Quiet {
       for (;;) {
         const chunk = await abortable(
           options?.signal,
-          () => receiver.lease(),
+          () => receiver.next(true),
           (error) => receiver.giveUp(error),
         )
         if (chunk === null) return
@@ -331,7 +325,7 @@ export class SocketStream implements Quiet {
     this.openFd('write')
     return abortable(
       options.signal,
-      () => sendFile(this.#ring, this.#sender, file, options),
+      () => sendFile(this.#ring, this.#sender, this.#resource, file, options),
       (error) => this.#abort(error),
     )
   }
@@ -389,6 +383,7 @@ export class SocketStream implements Quiet {
     this.#finished = true
     if (drained !== undefined) await drained
     const isFirst = this.#resource.fd >= 0
+    this.#receiver.isClosing = true
     await this.#ring.closeFile(this.#resource)
     if (!isFirst) return
     if (this.#sender.pending > 0) this.#sender.abandon(socketError(-ECANCELED, 'write'))

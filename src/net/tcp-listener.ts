@@ -9,7 +9,7 @@ import type { SocketAddress } from '../sys/sockaddr.ts'
 import { checkFd, checkInteger } from '../sys/validate.ts'
 import { addressOf, type ListenOptions, listenOn } from './socket-calls.ts'
 import { SocketListener } from './socket-listener.ts'
-import { prepareTcp, type TcpOptions, TcpStream } from './tcp-stream.ts'
+import { checkTcp, prepareTcp, type TcpOptions, TcpStream } from './tcp-stream.ts'
 
 export interface BindOptions extends ListenOptions, TcpOptions {
   /** IPv4 or IPv6 address; default '::', which takes both. */
@@ -47,6 +47,7 @@ export class TcpListener extends SocketListener<TcpStream> {
     if (version === 0) throw argumentValueError('options.host', host, 'must be an IPv4 or IPv6 address')
     if (!(Number.isInteger(port) && port >= 0 && port <= 65535))
       throw rangeError('options.port', '>= 0 && <= 65535', port)
+    checkTcp(options)
     const ring = options.ring ?? defaultRing()
     const family = version === 6 ? 'ipv6' : 'ipv4'
     const fd = listenOn(ring.ring.driver, { family, address: host, port }, options)
@@ -56,6 +57,7 @@ export class TcpListener extends SocketListener<TcpStream> {
   /** Takes over a listening socket; the listener closes it. */
   static fromRawFd(fd: number, ring: Uring = defaultRing(), options?: TcpOptions): TcpListener {
     checkFd(fd)
+    if (options !== undefined) checkTcp(options)
     return new TcpListener(ring, fd, options)
   }
 

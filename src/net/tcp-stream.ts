@@ -2,6 +2,7 @@
 // Flow: the program, tcp-listener.ts → this → socket-stream.ts (bytes), connect.ts (names, addresses).
 
 import { defaultRing } from '../runtime/executor.ts'
+import { CopyPool } from '../runtime/memory-pool.ts'
 import type { Uring } from '../runtime/uring.ts'
 import { IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_NODELAY } from '../sys/constants.ts'
 import { argumentTypeError, rangeError } from '../sys/error.ts'
@@ -50,6 +51,7 @@ export class TcpStream extends SocketStream {
     if (typeof options !== 'object' || options === null)
       throw argumentTypeError('options', 'of type object', options)
     checkConnect(options)
+    checkTcp(options)
     const ring = options.ring ?? defaultRing()
     const addresses = await resolveHost(
       options.host ?? 'localhost',
@@ -70,6 +72,7 @@ export class TcpStream extends SocketStream {
   /** Takes over a connected socket; the stream closes it. */
   static fromRawFd(fd: number, ring: Uring = defaultRing(), options?: StreamOptions): TcpStream {
     checkFd(fd)
+    if (options !== undefined) checkTcp(options)
     return new TcpStream(ring, fd, options)
   }
 
@@ -108,6 +111,13 @@ export class TcpStream extends SocketStream {
     setKeepAlive(this.ring.ring.driver, this.openFd('setsockopt'), on, initialDelay)
     return this
   }
+}
+
+/** Checks what the options say of streams, before there is a socket. */
+export function checkTcp({ keepAlive, zeroCopyFrom }: TcpOptions): void {
+  if (typeof keepAlive === 'number') checkInteger('options.keepAlive', keepAlive, 0)
+  // What is smaller is copied anyway, so that its buffer is free at once.
+  if (zeroCopyFrom !== undefined) checkInteger('options.zeroCopyFrom', zeroCopyFrom, CopyPool.BYTES + 1)
 }
 
 /** Sets on a new socket what the options say. */

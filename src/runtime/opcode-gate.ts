@@ -9,13 +9,18 @@ import type { Engine } from './engine.ts'
 /** For each driver: 1 at the number of every opcode that the kernel lacks. */
 const lacking = new WeakMap<Driver, Uint8Array>()
 
+/** Whether the kernel said that it lacks an opcode. */
+export function lacksOpcode(engine: Engine, code: number): boolean {
+  const lacks = lacking.get(engine.ring.driver) ?? ask(engine)
+  return lacks[code] === 1
+}
+
 /**
  * Checks that the kernel has an opcode.
  * @throws ERR_RING_FEATURE, which names the kernel version that brought it
  */
 export function requireOpcode(engine: Engine, code: number): void {
-  const lacks = lacking.get(engine.ring.driver) ?? ask(engine)
-  if (lacks[code] === 1) throw ringFeatureError(opTable[code]!.constant, opTable[code]!.since)
+  if (lacksOpcode(engine, code)) throw ringFeatureError(opTable[code]!.constant, opTable[code]!.since)
 }
 
 function ask(engine: Engine): Uint8Array {

@@ -3,7 +3,6 @@
 
 import type { Sqe } from '../ring/sqe.ts'
 import type { ErrorDetails } from '../sys/error.ts'
-import type { Resource } from './resource.ts'
 
 /** Turns the result of a final CQE (res ≥ 0) into the value its promise resolves to. */
 export type Finish = (res: number, slot: Slot, flags: number) => unknown
@@ -11,6 +10,11 @@ export type Finish = (res: number, slot: Slot, flags: number) => unknown
 /** Takes every CQE of an operation that posts several; `final` is true exactly once, for the last one. */
 export interface Sink {
   onCqe(res: number, flags: number, final: boolean): void
+}
+
+/** An owner of a file that an operation uses: told once, when the kernel has let go. */
+export interface Held {
+  drop(): void
 }
 
 export class Slot {
@@ -29,9 +33,9 @@ export class Slot {
   held: unknown = null
   /** Chunk of the copy pool that the kernel reads, or -1. */
   chunk = -1
-  resource: Resource | null = null
+  resource: Held | null = null
   /** A second file, for operations between two. */
-  other: Resource | null = null
+  other: Held | null = null
   finish: Finish | null = null
   sink: Sink | null = null
   details: ErrorDetails | null = null

@@ -74,11 +74,9 @@ export interface BigIntStatx {
   birthtimeNs: bigint
 }
 
-// Where the times lie.
-const ATIME = 64
-const BTIME = 80
-const CTIME = 96
-const MTIME = 112
+/** Where the times lie: 64 bits of seconds, 32 of nanoseconds. */
+export const STATX_TIMES = { atime: 64, btime: 80, ctime: 96, mtime: 112 } as const
+const { atime: ATIME, btime: BTIME, ctime: CTIME, mtime: MTIME } = STATX_TIMES
 
 /**
  * Reads what statx(2) wrote.
@@ -143,19 +141,21 @@ export function decodeStatxBigInt(bytes: Uint8Array, byteOffset = 0): BigIntStat
   }
 }
 
-function u64(view: DataView, at: number): number {
+/** A word of 64 bits as a number, exact below 2^53. */
+export function u64(view: DataView, at: number): number {
   return view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32
 }
 
 /** One number of major and minor, as makedev(3) packs them: 12 bits of major lie inside of minor. */
-function device(view: DataView, at: number): number {
+export function device(view: DataView, at: number): number {
   const major = view.getUint32(at, true)
   const minor = view.getUint32(at + 4, true)
   const low = ((major & 0xfff) << 8) | (minor & 0xff)
   return low + Math.floor(minor / 0x100) * 2 ** 20 + Math.floor(major / 0x1000) * 2 ** 44
 }
 
-function seconds(view: DataView, at: number): number {
+/** The whole seconds of a time, negative before 1970. */
+export function seconds(view: DataView, at: number): number {
   return view.getUint32(at, true) + view.getInt32(at + 4, true) * 2 ** 32
 }
 

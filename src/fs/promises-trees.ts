@@ -1,0 +1,41 @@
+// rm and cp of node:fs/promises.
+// Flow: promises.ts → this → rm.ts, cp.ts; node:fs/promises for arguments that need explaining.
+
+import type { PathLike } from 'node:fs'
+import node from 'node:fs/promises'
+import { cp as cpOnRing } from './cp.ts'
+import { plainPath } from './promises-arguments.ts'
+import { ringNow } from './promises-backend.ts'
+import { retold } from './promises-errors.ts'
+import { rm as rmOnRing } from './rm.ts'
+
+type RmOptions = Parameters<typeof node.rm>[1]
+type CpOptions = Parameters<typeof node.cp>[2]
+
+const isPlain = (options: unknown): options is object | undefined =>
+  options === undefined || (typeof options === 'object' && options !== null && !Array.isArray(options))
+
+export async function rm(path: PathLike, options: RmOptions): Promise<void> {
+  const ring = ringNow()
+  const name = plainPath(path)
+  if (ring === null || name === null || !isPlain(options)) return node.rm(path, options)
+  try {
+    await rmOnRing(name, { ...options, ring })
+  } catch (error) {
+    throw retold(error)
+  }
+}
+
+export async function cp(src: PathLike, dest: PathLike, options: CpOptions): Promise<void> {
+  const ring = ringNow()
+  const from = plainPath(src)
+  const to = plainPath(dest)
+  if (ring === null || from === null || to === null || !isPlain(options)) {
+    return node.cp(src as string, dest as string, options)
+  }
+  try {
+    await cpOnRing(from, to, { ...(options as object), ring })
+  } catch (error) {
+    throw retold(error)
+  }
+}
