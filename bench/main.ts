@@ -20,6 +20,8 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   'fs-handle': async () => (await import('./fs-handle.ts')).fsHandle,
   'fs-path': async () => (await import('./fs-path.ts')).fsPath,
   readfile: async () => (await import('./readfile.ts')).readfile,
+  direct: async () => (await import('./direct.ts')).direct,
+  'append-log': async () => (await import('./append-log.ts')).appendLog,
   readfiles: async () => (await import('./readfiles.ts')).readfiles,
   writefile: async () => (await import('./writefile.ts')).writefile,
   tree: async () => (await import('./tree.ts')).tree,
