@@ -18,7 +18,7 @@ const answers = (requests: number): Buffer =>
 
 async function serveRing(): Promise<number> {
   const { TcpListener } = await import('ringcore')
-  const listener = TcpListener.bind({ host: '127.0.0.1', backlog: BACKLOG })
+  const listener = TcpListener.bind({ host: '127.0.0.1', backlog: BACKLOG, noDelay: true })
   const serve = async (stream: Awaited<ReturnType<typeof listener.accept>>): Promise<void> => {
     const buffer = Buffer.allocUnsafe(4096)
     const counter = new RequestCounter()
@@ -37,33 +37,26 @@ async function serveRing(): Promise<number> {
       await stream.close()
     }
   }
-  const accept = async (): Promise<void> => {
-    for (;;) serve(await listener.accept())
-  }
-  accept()
+  listener.serve(serve)
   return listener.port
 }
 
 /** The same with the callbacks that node:net has too. */
 async function serveCallbacks(): Promise<number> {
   const { TcpListener } = await import('ringcore')
-  const listener = TcpListener.bind({ host: '127.0.0.1', backlog: BACKLOG })
-  const accept = async (): Promise<void> => {
-    for (;;) {
-      const stream = await listener.accept()
-      const counter = new RequestCounter()
-      stream.receive(
-        (bytes, length) => {
-          const requests = counter.feed(bytes, length)
-          if (requests === 0) return
-          stream.send(answers(requests))
-          if (close) stream.close()
-        },
-        () => stream.close(),
-      )
-    }
-  }
-  accept()
+  const listener = TcpListener.bind({ host: '127.0.0.1', backlog: BACKLOG, noDelay: true })
+  listener.serve((stream) => {
+    const counter = new RequestCounter()
+    stream.receive(
+      (bytes, length) => {
+        const requests = counter.feed(bytes, length)
+        if (requests === 0) return
+        stream.send(answers(requests))
+        if (close) stream.close()
+      },
+      () => stream.close(),
+    )
+  })
   return listener.port
 }
 

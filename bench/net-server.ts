@@ -1,39 +1,38 @@
 // Servers for the net benches, one per process. Flow: net-*.ts → Helper.start('net-server', [kind, argument]) → this. It says its port.
 //
-//   echo, echo-callbacks, echo-net     TcpStream with promises, TcpStream with callbacks, node:net
+//   echo, echo-callbacks, echo-net     TcpStream with leases, TcpStream with callbacks, node:net
 //   udp, udp-dgram                     UDP echo: ring, node:dgram
 //   static-http DIRECTORY              node:http and fs.createReadStream
 
+import dgram from 'node:dgram'
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import http from 'node:http'
 import net, { type AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { TcpListener, type TcpStream } from 'ringcore'
+import { TcpListener, type TcpStream, UdpSocket } from 'ringcore'
 
 const [kind, argument] = process.argv.slice(2)
 const BACKLOG = 4096
+/** Bytes that a peer may leave waiting before no more is read. */
+const WAITING_MAX = 262_144
 
 /** Connections end when the load generator does. */
 const ignore = (): void => {}
 
-async function accept(handle: (stream: TcpStream) => void): Promise<number> {
-  const listener = TcpListener.bind({ host: '127.0.0.1', backlog: BACKLOG })
-  const { port } = listener
-  const all = async (): Promise<void> => {
-    for await (const stream of listener) handle(stream.setNoDelay())
-  }
-  all()
-  return port
+function accept(handle: (stream: TcpStream) => void): Promise<number> {
+  const listener = TcpListener.bind({ host: '127.0.0.1', backlog: BACKLOG, noDelay: true })
+  listener.serve(handle)
+  return Promise.resolve(listener.port)
 }
 
+/** Sends back what came from where the kernel put it; what came in one turn goes as one send. */
 async function echo(stream: TcpStream): Promise<void> {
-  const buffer = Buffer.allocUnsafe(65536)
   try {
-    for (;;) {
-      const bytes = await stream.read(buffer)
-      if (bytes === 0) break
-      await stream.write(buffer.subarray(0, bytes))
+    for await (const chunk of stream.chunks()) {
+      const release = (): void => chunk.release()
+      stream.write(chunk.bytes).then(release, release)
+      if (stream.writableLength > WAITING_MAX) await stream.drained()
     }
   } catch {
     // The load generator left.
@@ -50,6 +49,19 @@ function echoCallbacks(stream: TcpStream): void {
     },
     () => stream.close(),
   )
+}
+
+function udp(): Promise<number> {
+  const socket = UdpSocket.bind('127.0.0.1:0')
+  socket.receive((datagram) => socket.send(datagram.bytes, datagram), ignore)
+  return Promise.resolve(socket.port)
+}
+
+async function udpDgram(): Promise<number> {
+  const socket = dgram.createSocket('udp4')
+  socket.on('message', (bytes, { port, address }) => socket.send(bytes, port, address))
+  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve))
+  return socket.address().port
 }
 
 function echoNet(): Promise<number> {
@@ -84,6 +96,8 @@ const servers: Record<string, () => Promise<number>> = {
   echo: () => accept(echo),
   'echo-callbacks': () => accept(echoCallbacks),
   'echo-net': echoNet,
+  udp,
+  'udp-dgram': udpDgram,
   'static-http': () => staticHttp(argument!),
 }
 const port = await servers[kind!]!()

@@ -1,4 +1,4 @@
-// Serves the files of a directory over HTTP: large ones in blocks, so memory stays small however large the file.
+// Serves the files of a directory over HTTP: `sendFile` reads a block while the last one is sent, so memory stays small.
 // Run: node build/examples/file-server.js [DIRECTORY] --port 8080, then: curl -i http://127.0.0.1:8080/README.md
 //
 // No request gets out of the directory: openat2 with RESOLVE_BENEATH has the kernel itself refuse '..', absolute paths and
@@ -11,7 +11,6 @@ import { RESOLVE_BENEATH } from 'ringcore/sys'
 import { HttpError, type Request, responseHead, serveHttp, textResponse } from './lib/http.ts'
 import { serve, serverArguments } from './lib/server.ts'
 
-const BLOCK = 128 * 1024
 const TYPES: Readonly<Record<string, string>> = {
   '.css': 'text/css; charset=utf-8',
   '.html': 'text/html; charset=utf-8',
@@ -72,21 +71,6 @@ async function open(path: string): Promise<{ file: File; size: number }> {
   throw new HttpError(404)
 }
 
-/** Sends exactly `size` bytes of the file, as its Content-Length promised. */
-async function sendBody(stream: TcpStream, file: File, size: number): Promise<void> {
-  const block = ring.alloc(BLOCK)
-  try {
-    for (let sent = 0; sent < size; ) {
-      const bytes = await file.read(block, { position: sent, length: Math.min(BLOCK, size - sent) })
-      if (bytes === 0) throw new Error('the file became shorter while it was sent')
-      await stream.write(block.subarray(0, bytes))
-      sent += bytes
-    }
-  } finally {
-    ring.free(block)
-  }
-}
-
 async function answer(stream: TcpStream, { method, target, keepAlive }: Request): Promise<void> {
   try {
     if (method !== 'GET' && method !== 'HEAD') throw new HttpError(405)
@@ -98,10 +82,12 @@ async function answer(stream: TcpStream, { method, target, keepAlive }: Request)
         'Content-Length': size,
         Connection: keepAlive ? 'keep-alive' : 'close',
       })
-      // Not awaited: the first block is read while the head is on its way. Both leave in order.
+      // Not awaited: the file has its place behind the head, and its first block is read while the head is on its way.
       const headSent = stream.write(head)
       headSent.catch(() => {})
-      if (method === 'GET') await sendBody(stream, file, size)
+      const sent = method === 'GET' ? await stream.sendFile(file, { length: size }) : size
+      // The Content-Length is promised already: nothing but the end of the connection can say that it was wrong.
+      if (sent < size) throw new Error('the file became shorter while it was sent')
       await headSent
     } finally {
       await file.close()

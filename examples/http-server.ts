@@ -7,7 +7,6 @@ import { serve, serverArguments } from './lib/server.ts'
 const { port } = serverArguments()
 
 await serve(port, async (stream) => {
-  stream.setNoDelay()
   await serveHttp(stream, async ({ method, target, keepAlive }) => {
     const withBody = method !== 'HEAD'
     if (method !== 'GET' && method !== 'HEAD')

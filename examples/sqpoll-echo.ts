@@ -10,12 +10,7 @@ const { port } = serverArguments()
 const ring = init({ sqpoll: true, sqThreadIdleMs: 50 })
 
 await serve(port, async (stream) => {
-  const buffer = Buffer.alloc(16384)
-  for (;;) {
-    const bytes = await stream.read(buffer)
-    if (bytes === 0) break
-    await stream.write(buffer.subarray(0, bytes))
-  }
+  for await (using chunk of stream.chunks()) await stream.write(chunk.bytes)
 })
 
 const { cqes, enters } = ring.stats()

@@ -106,7 +106,7 @@ function buildTypeScript(project, sourceDirs, outDir, inputs) {
 
 const BUNDLE = at('dist', 'bundle')
 
-/** The doors, by the names of their files in dist/bundle. What two of them use goes into files that they share. */
+/** The doors, and a thread's own file, by the names of their files in dist/bundle. What two of them use goes into files that they share. */
 const DOORS = {
   index: at('dist', 'index.js'),
   ring: at('dist', 'ring.js'),
@@ -114,6 +114,7 @@ const DOORS = {
   fs: at('dist', 'fs', 'promises.js'),
   net: at('dist', 'net.js'),
   cli: at('dist', 'cli', 'main.js'),
+  'serve-worker': at('dist', 'cli', 'serve-worker.js'),
 }
 
 /**

@@ -90,6 +90,47 @@ test('multishot-accept: one request takes all connections; break and SIGINT canc
   assert.match(result.stdout, /^1 connections, one request$/m)
 })
 
+// ---------------------------------------------------------------- threads
+
+test('threads: sockets are handed to the least busy worker; every one is served, and the end is orderly', async (t) => {
+  oracle(t)
+  const server = await start(t, 'threads', '3')
+  const request = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
+  // Three that stay: one goes to each worker.
+  const kept = Array.from({ length: 3 }, () => connect(server.port, '127.0.0.1'))
+  const said: string[] = []
+  for (const [i, socket] of kept.entries()) {
+    socket.write(request)
+    const [bytes] = await once(socket, 'data')
+    said[i] = /worker \d/.exec(String(bytes))![0]
+  }
+  assert.deepEqual(said.toSorted(), ['worker 0', 'worker 1', 'worker 2'])
+  // Where one has left, the next one goes.
+  kept[1]!.destroy()
+  let inARow = 0
+  for (let i = 0; inARow < 4 && i < 200; i++) {
+    inARow = String(await exchange(server.port, request)).includes(said[1]!) ? inARow + 1 : 0
+    // The worker hears of the end a little later than we do.
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  assert.equal(inARow, 4, 'the free worker gets one after the other')
+  const answers = await Promise.all(
+    Array.from({ length: 50 }, () => exchange(server.port, request + request)),
+  )
+  for (const answer of answers) assert.equal(String(answer).match(/Hello from worker [012]\n/g)?.length, 2)
+  const ended = [0, 2].map((i) => once(kept[i]!, 'close'))
+  const result = await server.stop()
+  await withTimeout(Promise.all(ended), 2000, 'those who stayed to be disconnected')
+  assertClean(result)
+  const served = [...result.stdout.matchAll(/^worker \d served (\d+) requests$/gm)].map(([, n]) => Number(n))
+  assert.equal(served.length, 3)
+  assert.ok(
+    served.every((requests) => requests > 1),
+    served.join(),
+  )
+  assert.ok(served.reduce((sum, requests) => sum + requests, 0) >= 3 + 4 + 100)
+})
+
 // ---------------------------------------------------------------- HTTP
 
 test('http-server: methods, paths, heads in pieces, several requests on one connection', async (t) => {

@@ -4,12 +4,8 @@ import { parseArgs } from 'node:util'
 import { run, spawn, TcpListener, type TcpStream } from 'ringcore'
 
 /** Failures of a connection that are the peer's doing; a server goes on. */
-const PEER_LEFT = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ETIMEDOUT'])
-/** No descriptor or memory is left for one more connection: some must end first. */
-const EXHAUSTED = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'])
-
+export const PEER_LEFT = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ETIMEDOUT'])
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** Reads `--port` (0, the default, lets the kernel choose) and what else is on the command line. */
 export function serverArguments(): { port: number; rest: string[] } {
@@ -26,7 +22,7 @@ export function serverArguments(): { port: number; rest: string[] } {
  * Resolves when the listener and every connection are closed.
  */
 export function serve(port: number, handle: (stream: TcpStream) => Promise<void>): Promise<unknown> {
-  const listener = TcpListener.bind({ host: '127.0.0.1', port })
+  const listener = TcpListener.bind({ host: '127.0.0.1', port, noDelay: true })
   const connections = new Set<TcpStream>()
   let stopping = false
 
@@ -53,16 +49,8 @@ export function serve(port: number, handle: (stream: TcpStream) => Promise<void>
 
   console.log(`listening on 127.0.0.1:${listener.port}`)
   return run(async () => {
-    while (!stopping) {
-      try {
-        const stream = await listener.accept()
-        spawn(() => serveOne(stream))
-      } catch (error) {
-        if (stopping) break
-        if (!EXHAUSTED.has(codeOf(error) ?? '')) throw error
-        await pause(50)
-      }
-    }
+    // Out of descriptors, the loop waits until some are free.
+    for await (const stream of listener) spawn(() => serveOne(stream))
     await listener.close()
   })
 }

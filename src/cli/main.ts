@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The command line: `ringcore probe`, `ringcore doctor`, and the commands on files.
-// Flow: a shell → this → probe-command.ts, doctor.ts, cp-command.ts, cat-command.ts, du-command.ts.
+// The command line: `ringcore probe`, `ringcore doctor`, the commands on files, and `ringcore serve`.
+// Flow: a shell → this → probe-command.ts, doctor.ts; cp-command.ts, cat-command.ts, du-command.ts, serve.ts when they are wanted.
 
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -18,6 +18,7 @@ Commands:
   cp        copies files and trees; see 'ringcore cp --help'
   cat       files to standard output
   du        how much space trees take
+  serve     the files of a directory over HTTP; \`ringcore serve --help\` says more
 
 Options:
   --json        for tools
@@ -36,6 +37,7 @@ const TOOLS: Readonly<Record<string, () => Promise<(args: string[]) => Promise<n
   cp: async () => (await import('./cp-command.ts')).runCp,
   cat: async () => (await import('./cat-command.ts')).runCat,
   du: async () => (await import('./du-command.ts')).runDu,
+  serve: async () => (await import('./serve.ts')).runServe,
 }
 
 function version(): string {
