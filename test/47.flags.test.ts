@@ -259,7 +259,9 @@ test('enter flags: what Ring enters with', (t) => {
 
 /** The text of src/, where the options' interfaces stand. */
 const sources = ['runtime', 'fs', 'net'].flatMap((layer) =>
-  readdirSync(join(root, 'src', layer)).map((name) => read('src', layer, name)),
+  readdirSync(join(root, 'src', layer), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => read('src', layer, name)),
 )
 
 /** Whether a friendly form exists: a method of Uring, or a member of an interface. */
