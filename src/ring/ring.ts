@@ -267,7 +267,7 @@ export class Ring extends Completion {
   }
 
   /**
-   * As `submitAndWaitTimeout`, with the wait's arguments at an index of the region of `registerRegion`.
+   * As `submitAndWaitTimeout`, with the wait's arguments at an index of the region of `registerRegion`; `RegisteredWaits` keeps one.
    * Leave the last entry of the region unused: Linux up to 6.18 reads the first in its place.
    * @returns SQEs the kernel took, or -62 (-ETIME) when the time was over and the CQ empty
    * @kernel 6.13
