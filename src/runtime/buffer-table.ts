@@ -5,7 +5,7 @@
 // tag, a CQE without a request, and the operations of ours that still hold the buffer. A clone has no tag, and the pages are the same.
 
 import type { Ring } from '../ring/ring.ts'
-import { USER_DATA_FOREIGN } from '../sys/driver.ts'
+import { CTL, USER_DATA_FOREIGN } from '../sys/driver.ts'
 import { stateError } from '../sys/error.ts'
 import type { Held } from './slots.ts'
 
@@ -54,27 +54,22 @@ export class Place implements Held {
   bufIndex: number
   readonly from: number
   readonly to: number
-  readonly #forget: (view: ArrayBufferView) => void
+  readonly #table: BufferTable
   /** Operations in flight that use it. */
   #users = 0
   /** Whether the tag has yet to come. */
   #tagged: boolean
+  #isExpected = false
   #ended = false
 
-  /** @param forget is told when this place has let go of the view */
-  constructor(
-    memory: Registration,
-    bufIndex: number,
-    tagged: boolean,
-    forget: (view: ArrayBufferView) => void,
-  ) {
+  constructor(table: BufferTable, memory: Registration, bufIndex: number, tagged: boolean) {
     const { byteOffset, byteLength } = memory.view
     this.memory = memory
     this.bufIndex = bufIndex
     this.from = byteOffset
     this.to = byteOffset + byteLength
     this.#tagged = tagged
-    this.#forget = forget
+    this.#table = table
     memory.add()
   }
 
@@ -93,23 +88,30 @@ export class Place implements Held {
   /** The tag came. */
   untag(): void {
     this.#tagged = false
+    if (this.#isExpected) this.#table.expect(-1)
     this.settle()
   }
 
   /** Lets go of the memory, once it is out of the table and nothing can use it. */
   settle(): void {
-    if (this.bufIndex >= 0 || this.#users > 0 || this.#tagged || this.#ended) return
+    if (this.bufIndex >= 0 || this.#users > 0 || this.#ended) return
+    if (!this.#tagged) this.#end()
+    else if (!this.#isExpected) {
+      this.#isExpected = true
+      this.#table.expect(1)
+    }
+  }
+
+  #end(): void {
     this.#ended = true
-    this.#forget(this.memory.view)
+    this.#table.forget(this)
     this.memory.remove()
   }
 
   /** The ring is gone, and all that it had. */
   end(): void {
     this.bufIndex = -1
-    this.#tagged = false
-    this.#users = 0
-    this.settle()
+    if (!this.#ended) this.#end()
   }
 }
 
@@ -236,9 +238,7 @@ export class BufferTable {
   }
 
   #in(memory: Registration, index: number, tagged: boolean): Place {
-    const place = new Place(memory, index, tagged, (view) => {
-      if (!this.#ring.closed) this.#ring.forgetRetired(view)
-    })
+    const place = new Place(this, memory, index, tagged)
     const { buffer } = memory.view
     const others = this.#places.get(buffer)
     if (others === undefined) this.#places.set(buffer, [place])
@@ -255,6 +255,22 @@ export class BufferTable {
     place.settle()
     this.#live.delete(place)
     if (others.length === 0) this.#places.delete(buffer)
+  }
+
+  /** A place has let go of its memory. */
+  forget(place: Place): void {
+    if (!this.#ring.closed) this.#ring.forgetRetired(place.memory.view)
+  }
+
+  /**
+   * One tag more or less is due, of a place that no operation uses: the loop has to look for it, and it counts as if it were one in
+   * flight.
+   */
+  expect(count: 1 | -1): void {
+    const { control, driver, handle } = this.#ring
+    control[CTL.LIVE]! += count
+    control[CTL.REFS]! += count
+    if (count > 0) driver.loopActivate(handle)
   }
 
   /** The place whose memory a view lies in. */

@@ -206,7 +206,8 @@ export class RegistrationOperations extends CommandOperations {
   /**
    * Has the registered buffers of a ring in another thread, without mapping them again.
    * @param shared what `RegisteredBuffers.share` gave there; that ring must still be open
-   * @throws {UringError} EBADF, EOPNOTSUPP no such ring · EINVAL another process's, or a kernel before 6.13 · ENXIO it has none
+   * @throws {UringError} EBADF, ENOTSUP no such ring · EINVAL a kernel before 6.13 · EEXIST it is its thread's alone · ENXIO,
+   *   EOVERFLOW it has not so many
    * @kernel 6.13 · IORING_REGISTER_CLONE_BUFFERS
    * @man io_uring_clone_buffers(3)
    */

@@ -2,6 +2,7 @@
 // Flow: Uring.registerBuffers → this → buffer-table.ts. man io_uring_register_buffers(3), io_uring_clone_buffers(3)
 
 import type { Ring } from '../ring/ring.ts'
+import { IORING_SETUP_SINGLE_ISSUER } from '../sys/abi.ts'
 import {
   argumentTypeError,
   argumentValueError,
@@ -152,7 +153,8 @@ export class RegisteredBuffers {
   /**
    * Puts another buffer into a place, or empties it.
    *
-   * Operations in flight go on with the old one. What waits behind a link or a drain and has not begun fails with EFAULT.
+   * Operations in flight go on with the old one. What has not begun, behind a link or a drain or because an SQPOLL thread has yet to
+   * take it, fails with EFAULT.
    *
    * @param view null empties the place
    * @returns a promise that resolves when no ring has the old buffer any more
@@ -187,12 +189,17 @@ export class RegisteredBuffers {
 
   /**
    * What a worker needs to have the same buffers: post it, and give it to `Uring.cloneBuffers` there.
-   * @throws ERR_INVALID_STATE the ring has no fd · ERR_INVALID_ARG_VALUE a buffer is not of shared memory
+   * @throws ERR_INVALID_STATE the ring is its thread's alone, as by default, or has no fd · ERR_INVALID_ARG_VALUE a buffer is not of
+   *   shared memory
    */
   share(): SharedBuffers {
     this.#assertOpen()
-    const { fd } = this.#engine.ring
+    const { fd, setupFlags } = this.#engine.ring
     if (fd < 0) throw stateError('Cannot share the buffers: the ring has no fd (registeredFdOnly)')
+    if ((setupFlags & IORING_SETUP_SINGLE_ISSUER) !== 0)
+      throw stateError(
+        "Cannot share the buffers: the ring is this thread's alone (singleIssuer); make it with deferTaskrun: false",
+      )
     const shared = {
       fd,
       offset: this.#offset,
@@ -205,17 +212,20 @@ export class RegisteredBuffers {
   /**
    * Takes all of them out of the ring.
    *
-   * Operations in flight go on. The memory stays reachable until the kernel has let go, whatever the program does with its views.
+   * Operations in flight go on; what has not begun fails with EFAULT. The memory stays reachable until the kernel has let go, whatever
+   * the program does with its views.
    *
    * @returns a promise that resolves when no ring has any of them any more
    */
-  close(): Promise<void> {
-    this.#closed ??= this.#engine.closed ? Promise.resolve() : this.#close()
-    return this.#closed
+  async close(): Promise<void> {
+    if (this.#closed === undefined) {
+      if (!this.#engine.closed) this.#engine.flush()
+      this.#closed = this.#engine.closed ? Promise.resolve() : this.#close()
+    }
+    await this.#closed
   }
 
   async #close(): Promise<void> {
-    this.#engine.flush()
     await Promise.all(this.#empty().map((place) => place.memory.released()))
   }
 
