@@ -281,13 +281,13 @@ test('registered waits: signals of the mask stay blocked', async (t) => {
   if (!(ring.features & sys.IORING_FEAT_MIN_TIMEOUT)) return t.skip('needs a kernel with MEM_REGION (6.13)')
   const waits = new RegisteredWaits(ring)
   ring.enableRings()
-  const masked = waits.add({ timeoutMs: 150, sigmask: [constants.signals.SIGUSR2] })
+  const masked = waits.add({ timeoutMs: 150, sigmask: [constants.signals.SIGWINCH] })
   const open10 = waits.add({ timeoutMs: 10_000 })
   let seen = 0
   const count = (): void => void seen++
-  process.on('SIGUSR2', count)
-  t.after(() => process.off('SIGUSR2', count))
-  const script = `while kill -USR2 ${process.pid}; do sleep 0.01; done`
+  process.on('SIGWINCH', count)
+  t.after(() => process.off('SIGWINCH', count))
+  const script = `while kill -WINCH ${process.pid}; do sleep 0.01; done`
   const killer = spawn('sh', ['-c', script], { stdio: 'ignore' })
   t.after(() => killer.kill())
   await until(() => seen > 0, 5000, 'the first signal')
