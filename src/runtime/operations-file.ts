@@ -50,7 +50,7 @@ import { FixedFile } from './resource.ts'
 import type { Slot } from './slots.ts'
 
 export interface ReadOptions extends OperationOptions {
-  /** Where in the file; -1 (the default) uses and moves the file's own position. */
+  /** Where in the file; -1 (the default) is the file's own position, which Linux (6.18) does not move after O_DIRECT. */
   position?: number | bigint | undefined
   /** Where in the buffer; default 0. */
   offset?: number | undefined
