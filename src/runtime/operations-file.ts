@@ -75,24 +75,7 @@ export class FileOperations extends Operations {
    * @man io_uring_prep_read(3), read(2)
    */
   read(file: FileTarget, buffer: ArrayBufferView, options?: ReadOptions): Promise<number> {
-    try {
-      checkTarget(file, 'read')
-      checkView(buffer)
-      const position = options?.position ?? -1
-      checkPosition(position)
-      const offset = options?.offset ?? 0
-      const length = checkRange(buffer, offset, options?.length)
-      const rwFlags = optionalWord('options.rwFlags', options?.rwFlags)
-      const address = this.engine.addresses.of(buffer)
-      const slot = this.engine.begin(IORING_OP_READ, options)
-      if (slot === null) return this.engine.later(() => this.read(file, buffer, options), options)
-      prepRead(slot.sqe, -1, this.lend(slot, buffer, address, length, offset), length, position)
-      if (rwFlags !== 0) slot.sqe.words[SQE.OP_FLAGS] = rwFlags
-      this.aim(slot, file)
-      return this.engine.promise(slot)
-    } catch (error) {
-      return Promise.reject(error)
-    }
+    return this.#plain(IORING_OP_READ, file, buffer, options)
   }
 
   /**
@@ -106,18 +89,24 @@ export class FileOperations extends Operations {
    * @man io_uring_prep_write(3), write(2)
    */
   write(file: FileTarget, buffer: ArrayBufferView, options?: ReadOptions): Promise<number> {
+    return this.#plain(IORING_OP_WRITE, file, buffer, options)
+  }
+
+  #plain(opcode: number, file: FileTarget, buffer: ArrayBufferView, options?: ReadOptions): Promise<number> {
     try {
-      checkTarget(file, 'write')
+      const reads = opcode === IORING_OP_READ
+      checkTarget(file, reads ? 'read' : 'write')
       checkView(buffer)
       const position = options?.position ?? -1
       checkPosition(position)
       const offset = options?.offset ?? 0
       const length = checkRange(buffer, offset, options?.length)
       const rwFlags = optionalWord('options.rwFlags', options?.rwFlags)
-      const address = this.engine.addresses.of(buffer)
-      const slot = this.engine.begin(IORING_OP_WRITE, options)
-      if (slot === null) return this.engine.later(() => this.write(file, buffer, options), options)
-      prepWrite(slot.sqe, -1, this.source(slot, buffer, address, length, offset), length, position)
+      const from = this.engine.addresses.of(buffer)
+      const slot = this.engine.begin(opcode, options)
+      if (slot === null) return this.engine.later(() => this.#plain(opcode, file, buffer, options), options)
+      if (reads) prepRead(slot.sqe, -1, this.lend(slot, buffer, from, length, offset), length, position)
+      else prepWrite(slot.sqe, -1, this.source(slot, buffer, from, length, offset), length, position)
       if (rwFlags !== 0) slot.sqe.words[SQE.OP_FLAGS] = rwFlags
       this.aim(slot, file)
       return this.engine.promise(slot)

@@ -251,23 +251,7 @@ export class NetOperations extends PathOperations {
    * @man io_uring_prep_send(3), send(2)
    */
   send(file: FileTarget, buffer: ArrayBufferView, options?: MessageOptions): Promise<number> {
-    try {
-      checkTarget(file, 'send')
-      checkView(buffer)
-      const offset = options?.offset ?? 0
-      const length = checkRange(buffer, offset, options?.length)
-      const flags = optionalWord('options.flags', options?.flags)
-      const ioprio = optionalWord('options.ioprio', options?.ioprio, 65535)
-      const address = this.engine.addresses.of(buffer)
-      const slot = this.engine.begin(IORING_OP_SEND, options)
-      if (slot === null) return this.engine.later(() => this.send(file, buffer, options), options)
-      prepSend(slot.sqe, -1, this.source(slot, buffer, address, length, offset), length, flags | MSG_NOSIGNAL)
-      if (ioprio !== 0) slot.sqe.words[SQE.OPCODE]! |= ioprio << 16
-      this.aim(slot, file)
-      return this.engine.promise(slot)
-    } catch (error) {
-      return Promise.reject(error)
-    }
+    return this.#plain(IORING_OP_SEND, file, buffer, options)
   }
 
   /**
@@ -278,18 +262,32 @@ export class NetOperations extends PathOperations {
    * @man io_uring_prep_recv(3), recv(2)
    */
   recv(file: FileTarget, buffer: ArrayBufferView, options?: MessageOptions): Promise<number> {
+    return this.#plain(IORING_OP_RECV, file, buffer, options)
+  }
+
+  #plain(
+    opcode: number,
+    file: FileTarget,
+    buffer: ArrayBufferView,
+    options?: MessageOptions,
+  ): Promise<number> {
     try {
-      checkTarget(file, 'recv')
+      const sends = opcode === IORING_OP_SEND
+      checkTarget(file, sends ? 'send' : 'recv')
       checkView(buffer)
       const offset = options?.offset ?? 0
       const length = checkRange(buffer, offset, options?.length)
       const flags = optionalWord('options.flags', options?.flags)
       const ioprio = optionalWord('options.ioprio', options?.ioprio, 65535)
       const address = this.engine.addresses.of(buffer)
-      const slot = this.engine.begin(IORING_OP_RECV, options)
-      if (slot === null) return this.engine.later(() => this.recv(file, buffer, options), options)
-      prepRecv(slot.sqe, -1, this.lend(slot, buffer, address, length, offset), length, flags)
-      if (ioprio !== 0) slot.sqe.words[SQE.OPCODE]! |= ioprio << 16
+      const slot = this.engine.begin(opcode, options)
+      if (slot === null) return this.engine.later(() => this.#plain(opcode, file, buffer, options), options)
+      const { sqe } = slot
+      if (sends) {
+        const from = this.source(slot, buffer, address, length, offset)
+        prepSend(sqe, -1, from, length, flags | MSG_NOSIGNAL)
+      } else prepRecv(sqe, -1, this.lend(slot, buffer, address, length, offset), length, flags)
+      if (ioprio !== 0) sqe.words[SQE.OPCODE]! |= ioprio << 16
       this.aim(slot, file)
       return this.engine.promise(slot)
     } catch (error) {
