@@ -5,8 +5,8 @@ import assert from 'node:assert/strict'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
-import { AS_INSTALLED } from './example-programs.js'
-import { oracle, root, runNode } from './helpers.js'
+
+import { AS_INSTALLED, oracle, root, runNode } from './helpers.js'
 
 const page = readFileSync(join(root, 'docs', 'features.md'), 'utf8')
 const parts = page.split(/^## /m).slice(1)
