@@ -105,8 +105,8 @@ test('SYNC_CANCEL may answer what it likes: only CQEs end an operation', (t) => 
   const ring = new Ring({ entries: 4, driver })
   const sqe = ring.getSqe()!
   sqe.words[0] = sys.IORING_OP_POLL_ADD
-  sqe.words[1] = 0
-  sqe.words[7] = 0x2000 // POLLRDHUP: never comes here
+  sqe.words[1] = pipe(t).reader.fd
+  sqe.words[7] = 0x2000 // POLLRDHUP: never comes
   ring.submit()
   assert.throws(() => ring.close({ cancel: true, timeoutMs: 30 }), {
     code: 'ERR_INVALID_STATE',
