@@ -5,7 +5,7 @@
 //   --filter <text>       only files whose name contains the text; may be given more than once
 //   --node <path>         another node binary than the one that runs this script
 //   --file-timeout <s>    how long one process may take, default 120
-//   --concurrency <n>     how many processes run at once, default 2
+//   --concurrency <n>     how many processes run at once, default 3: two cores, and some tests wait
 
 import { spawn } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -19,7 +19,7 @@ const SLOW_S = 180
 const ALONE = /^(05|40\.runtime\.(close|loop)|6|7|8)/
 
 function readArguments(argv) {
-  const options = { filters: [], node: process.execPath, fileTimeoutS: 120, concurrency: 2, rest: [] }
+  const options = { filters: [], node: process.execPath, fileTimeoutS: 120, concurrency: 3, rest: [] }
   for (let i = 0; i < argv.length; i++) {
     if (argv[i] === '--filter') options.filters.push(argv[++i])
     else if (argv[i] === '--node') options.node = argv[++i]

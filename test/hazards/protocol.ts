@@ -238,8 +238,8 @@ async function idleCost(options: UringOptions, what: string): Promise<Json> {
   const before = process.cpuUsage()
   const started = performance.now()
   let ticks = 0
-  const timer = setInterval(() => ticks++, 50)
-  await sleep(500)
+  const timer = setInterval(() => ticks++, 25)
+  await sleep(250)
   clearInterval(timer)
   const { user, system } = process.cpuUsage(before)
   const wallMs = performance.now() - started
@@ -254,7 +254,7 @@ async function idleCost(options: UringOptions, what: string): Promise<Json> {
 
 await program({
   injected,
-  storm: (options, total) => storm(options, total || String(times(200_000, 1_000_000))),
+  storm: (options, total) => storm(options, total || String(times(100_000, 1_000_000))),
   throwing,
   reentrant,
   idleCost,
