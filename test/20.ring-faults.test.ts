@@ -8,7 +8,17 @@ import { prepNop, prepRead, Ring } from 'ringcore/ring'
 import * as sys from 'ringcore/sys'
 import type { Driver } from '#src/sys/driver.js'
 import { openDriver } from '#src/sys/open-driver.js'
+
+<<<<<<< HEAD
+
 import { oracle, pipe, requires } from './helpers.js'
+
+=======
+
+import { oracle, pipe } from './helpers.js'
+
+>>>>>>> main
+
 import { takeCqes } from './ring-kinds.js'
 
 /** The native driver, with some functions replaced. */
@@ -105,8 +115,8 @@ test('SYNC_CANCEL may answer what it likes: only CQEs end an operation', (t) => 
   const ring = new Ring({ entries: 4, driver })
   const sqe = ring.getSqe()!
   sqe.words[0] = sys.IORING_OP_POLL_ADD
-  sqe.words[1] = 0
-  sqe.words[7] = 0x2000 // POLLRDHUP: never comes here
+  sqe.words[1] = pipe(t).reader.fd
+  sqe.words[7] = 0x2000 // POLLRDHUP: never comes
   ring.submit()
   assert.throws(() => ring.close({ cancel: true, timeoutMs: 30 }), {
     code: 'ERR_INVALID_STATE',

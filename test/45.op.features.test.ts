@@ -6,8 +6,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { pathToFileURL } from 'node:url'
-import { AS_INSTALLED } from './example-programs.js'
-import { oracle, root, runNode } from './helpers.js'
+import { AS_INSTALLED, oracle, root, runNode } from './helpers.js'
 
 interface Program {
   title: string

@@ -5,8 +5,8 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import test from 'node:test'
 import fs, { backend } from 'ringcore/fs'
-import { AS_INSTALLED } from './example-programs.js'
-import { onlyNodes, oracle, type RunOptions, requires, runNode, tempDir } from './helpers.js'
+
+import { AS_INSTALLED, onlyNodes, oracle, type RunOptions, requires, runNode, tempDir } from './helpers.js'
 import { compileTool } from './tools.js'
 
 /** Uses a bit of everything and says what came out. */

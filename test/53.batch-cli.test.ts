@@ -14,8 +14,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
-import { AS_INSTALLED } from './example-programs.js'
-import { oracle, requires, root, runNode, tempDir } from './helpers.js'
+
+import { AS_INSTALLED, oracle, requires, root, runNode, tempDir } from './helpers.js'
 
 const main = join(root, 'dist', 'bundle', 'cli.js')
 const ringcore = (...args: string[]) => runNode(main, { args })

@@ -228,43 +228,7 @@ async function reentrant(options: UringOptions, what: string): Promise<Json> {
   return { codes, messages }
 }
 
-/** Case 68: what is pending when the script ends decides when the process ends. */
-async function liveness(options: UringOptions, what: string): Promise<Json> {
-  const ring = new Uring(options)
-  const [reader] = rawPipe()
-  const forever = (ref?: boolean) => void ring.read(reader, Buffer.alloc(8), { ref }).catch(() => {})
-  await ring.nop()
-  if (what === 'unref option') forever(false)
-  else if (what === 'unref before') {
-    ring.unref()
-    forever()
-    ring.pollMultishot(reader, POLLIN)
-  } else if (what === 'unref after') {
-    forever()
-    await sleep(5)
-    ring.unref()
-  } else if (what === 'multishot') {
-    ring.pollMultishot(reader, POLLIN, { ref: false })
-    ring.timeoutMultishot(10, { ref: false })
-  } else if (what === 'ref again') {
-    ring.unref()
-    void ring.timeout(400)
-    ring.ref()
-  } else if (what === 'ref') {
-    forever(false)
-    void ring.timeout(400)
-  } else if (what === 'one of two') {
-    ring.unref()
-    forever()
-    ring.ref()
-    ring.unref()
-    setTimeout(() => {}, 400)
-  } else assert.equal(what, 'idle')
-  planted = ring
-  return what
-}
-
-/** Case 68 as well: what waiting costs. */
+/** Case 68: what waiting costs. */
 async function idleCost(options: UringOptions, what: string): Promise<Json> {
   const ring = new Uring(options)
   const [reader, writer] = rawPipe()
@@ -288,17 +252,10 @@ async function idleCost(options: UringOptions, what: string): Promise<Json> {
   return { cpu: (user + system) / 1000 / wallMs, ticks, wokenMs }
 }
 
-/** Keeps a ring from the collector, which would close it. */
-export let planted: Uring | null = null
-
-await program(
-  {
-    injected,
-    storm: (options, total) => storm(options, total || String(times(200_000, 1_000_000))),
-    throwing,
-    reentrant,
-    liveness,
-    idleCost,
-  },
-  ['liveness'],
-)
+await program({
+  injected,
+  storm: (options, total) => storm(options, total || String(times(200_000, 1_000_000))),
+  throwing,
+  reentrant,
+  idleCost,
+})
