@@ -412,15 +412,19 @@ static i64 js_relayout(struct call *c) {
     if (r->maps[i]->own == OWN_QUEUES) replace_map(r->maps[i]), r->maps[i]->own = 0;
   return 0;
 }
-static i64 js_hold(struct call *c) {
+static i64 js_hold(struct call *c) { // with 1 as its last argument it lets go instead
   struct ring *r = ring_of(c);
-  return !r ? -EINVAL_ : hold_map(c, r, c->args[1]) ? 0 : -ENOMEM_;
+  struct map *map = map_of(c, c->args[1]);
+  if (!r || !map) return -EINVAL_;
+  if (!integer(c, 2)) return hold_map(c, r, c->args[1]) ? 0 : -ENOMEM_;
+  for (u32 i = 0; i < r->map_count; i++)
+    if (r->maps[i] == map && map->own != OWN_QUEUES) return r->maps[i] = r->maps[--r->map_count], drop_map(map), 0;
+  return -EINVAL_;
 }
 static i64 js_detach(struct call *c) {
   struct ring *r = ring_of(c);
   if (!r || (i32)in_kernel(r) > 0) return r ? -EBUSY_ : -EINVAL_;
-  release(r);
-  return 0;
+  return release(r), 0;
 }
 static i64 js_in_kernel(struct call *c) { struct ring *r = ring_of(c); return r ? (i64)in_kernel(r) : -EINVAL_; }
 static i64 js_turn(struct call *c) {

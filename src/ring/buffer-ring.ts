@@ -7,7 +7,7 @@
 
 import { invalidArgument, rangeError, stateError } from '../sys/error.ts'
 import { storeRelease16, writeU64 } from '../sys/memory.ts'
-import { type BufferRingOptions, closeBufRing, openBufRing, TAIL } from './buffer-ring-memory.ts'
+import { type BufferRingOptions, closeBufRing, mappingsOf, openBufRing, TAIL } from './buffer-ring-memory.ts'
 import type { Ring } from './ring.ts'
 
 /** Whose a buffer is. */
@@ -26,7 +26,8 @@ export class BufferRing {
   /** The address of `buffers`. */
   readonly address: number
   readonly #ring: Ring
-  readonly #memory: ArrayBuffer
+  /** The entries. */
+  readonly memory: ArrayBuffer
   readonly #words: Int32Array
   readonly #halves: Uint16Array
   readonly #owner: Uint8Array
@@ -57,7 +58,7 @@ export class BufferRing {
     this.buffers = buffers
     this.address = ring.driver.addressOf(buffers)
     this.#ring = ring
-    this.#memory = memory
+    this.memory = memory
     this.#words = new Int32Array(memory, 0, entries * 4)
     this.#halves = new Uint16Array(memory, 0, entries * 8)
     this.#owner = new Uint8Array(entries).fill(TAKEN)
@@ -183,13 +184,20 @@ export class BufferRing {
   }
 
   /**
-   * Unregisters the group. Operations that hold a buffer keep its memory; theirs are the last CQEs that name it.
+   * Unregisters the group. Operations that hold a buffer keep its memory; theirs are the last CQEs that name it. The ring gives it
+   * back when it finds that the kernel holds no operation.
    * @kernel 5.19 · IORING_UNREGISTER_PBUF_RING
    */
   close(): void {
     if (this.#closed) return
-    closeBufRing(this.#ring, this.group, this.#memory, this.mapped)
+    closeBufRing(this.#ring, this.group, this.memory, this.mapped)
     this.#closed = true
+    if (!this.#ring.closed) for (const memory of mappingsOf(this)) this.#ring.retire(memory)
+  }
+
+  /** Gives the memory back after `close`: who calls it knows that no operation uses the group. */
+  letGo(): void {
+    if (!this.#ring.closed) for (const memory of mappingsOf(this)) this.#ring.letGo(memory)
   }
 
   [Symbol.dispose](): void {

@@ -102,6 +102,8 @@ export interface Driver {
   relayout(ring: RingHandle, layout: RingLayout, memory: ArrayBuffer[]): number
   /** Adds a mapping (arena, buffer ring) that must outlive the ring's operations. */
   hold(ring: RingHandle, memory: ArrayBuffer): number
+  /** Takes back what `hold` did, when no operation can touch the mapping any more; it goes when JavaScript lets go, too. */
+  letGo(ring: RingHandle, memory: ArrayBuffer): number
   /** Ends protection: closes the fd and lets the mappings go. -EBUSY while the kernel still has operations. */
   detach(ring: RingHandle): number
   /** Operations that the kernel consumed and did not end yet. */
