@@ -1,22 +1,19 @@
 // The door `ringcore/fs`: node:fs/promises, on the ring where there is one.
-// Flow: programs → this → promises-paths.ts, promises-files.ts, promises-trees.ts, file-handle.ts; node:fs/promises for all that has no opcode.
+// Flow: programs → this → promises-paths.ts, promises-files.ts, promises-trees.ts, promises-batches.ts, file-handle.ts; node:fs/promises for all that has no opcode.
 // docs/fs.md says which function goes which way, and why.
 
 import node from 'node:fs/promises'
 import { type Backend, backend } from './promises-backend.ts'
+import { readFiles, stats, walk, writeFiles } from './promises-batches.ts'
 import * as files from './promises-files.ts'
 import * as paths from './promises-paths.ts'
 import * as trees from './promises-trees.ts'
-import { readFiles } from './read-files.ts'
-import { stats } from './stats.ts'
-import { walk } from './walk.ts'
-import { writeFiles } from './write-files.ts'
 
 /** What only this module has. */
 export interface Extras {
   /** Which way the functions go that have an opcode: 'node' where no ring can be made. */
   readonly backend: Backend
-  /** Batches: see docs/batch.md. They need a ring. */
+  /** Batches: see docs/batch.md. */
   readFiles: typeof readFiles
   stats: typeof stats
   walk: typeof walk
@@ -32,7 +29,8 @@ const extras: Extras = { backend, readFiles, stats, walk, writeFiles }
 /** All of this Node's functions, with ours in their place. */
 const fs = {
   ...node,
-  ...(backend === 'io_uring' ? onRing : {}),
+  // Trees have a signal and progress of ours, also where there is no ring.
+  ...(backend === 'io_uring' ? onRing : trees),
   ...extras,
 } as unknown as typeof node & Extras
 
