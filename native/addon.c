@@ -6,9 +6,9 @@
 #include "host.h"
 
 // The few io_uring values the drain, the loop and the teardown need; test/10.abi holds them against sys/abi.ts.
-enum { SETUP_IOPOLL = 1, SETUP_SQPOLL = 2, SQ_NEED_WAKEUP = 1, SQ_CQ_OVERFLOW = 2, SQ_TASKRUN = 4, CQ_EVENTFD_DISABLED = 1 };
-enum { ENTER_GETEVENTS = 1, ENTER_SQ_WAKEUP = 2, ENTER_EXT_ARG = 8, CQE_F_MORE = 2, CQE_F_SKIP = 32, CQE_F_32 = 32768 };
-enum { REGISTER_EVENTFD = 4, REGISTER_SYNC_CANCEL = 24, CANCEL_ALL = 1, CANCEL_ANY = 4, OP_POLL_ADD = 6, POLLIN_ = 1 };
+enum { SETUP_IOPOLL = 1, SETUP_SQPOLL = 2, SETUP_REGISTERED_FD_ONLY = 32768, SQ_NEED_WAKEUP = 1, SQ_CQ_OVERFLOW = 2, SQ_TASKRUN = 4, CQ_EVENTFD_DISABLED = 1 };
+enum { ENTER_GETEVENTS = 1, ENTER_SQ_WAKEUP = 2, ENTER_EXT_ARG = 8, ENTER_REGISTERED_RING = 16, CQE_F_MORE = 2, CQE_F_SKIP = 32, CQE_F_32 = 32768 };
+enum { REGISTER_EVENTFD = 4, UNREGISTER_RING_FDS = 21, REGISTER_SYNC_CANCEL = 24, CANCEL_ALL = 1, CANCEL_ANY = 4, OP_POLL_ADD = 6, POLLIN_ = 1 };
 
 // Words of the control block and marks in user_data: the same as CTL and USER_DATA_* in src/sys/driver.ts.
 enum { C_SQ_TAIL, C_ACTIVE, C_REFS, C_LIVE, C_MORE_SEEN, C_WAIT, C_ENTERS, C_ROUNDS, C_RING_WAITS, C_EPOLL_WAKES,
@@ -56,6 +56,11 @@ static long replace_map(struct map *map) {
   return failed(p) ? p : 0;
 }
 
+// A ring without an fd (REGISTERED_FD_ONLY) is named by its index in this thread's table, which the thread's end empties too.
+static bool indexed(struct ring *r) { return r->setup_flags & SETUP_REGISTERED_FD_ONLY; }
+static long register_on(struct ring *r, u32 op, void *arg) { return sys6(NR_register, r->fd, op | (indexed(r) ? 1u << 31 : 0), (long)arg, 1, 0, 0); }
+static void close_ring(struct ring *r) { if (indexed(r)) register_on(r, UNREGISTER_RING_FDS, (u32[4]){(u32)r->fd}); else close_fd(r->fd); }
+
 // ---- the queues ------------------------------------------------------------------------------------------------
 // SQEs the kernel consumed, less CQEs that ended one. Every final CQE counts once, wherever it was drained.
 static u32 in_kernel(struct ring *r) {
@@ -82,7 +87,7 @@ static long enter(struct ring *r, u32 submit, u32 min, u32 flags, i64 timeout_ms
   if (r->setup_flags & SETUP_SQPOLL && submit) flags |= ENTER_SQ_WAKEUP;
   bool timed = min && timeout_ms >= 0;
   if (timed) flags |= ENTER_EXT_ARG;
-  if (min) flags |= r->wait_flags;
+  flags |= (min ? r->wait_flags : 0) | (indexed(r) ? ENTER_REGISTERED_RING : 0);
   r->control[C_ENTERS]++;
   return sys6(NR_enter, r->fd, submit, min, flags, timed ? (long)arg : 0, timed ? sizeof arg : 8);
 }
@@ -118,10 +123,7 @@ static void reference(struct ring *r) {
   r->referenced = want;
   (want ? uv_ref : uv_unref)(check_of(r));
 }
-static void rest(struct ring *r) {
-  uv_idle_stop(idle_of(r));
-  r->control[C_ACTIVE] = 0;
-}
+static void rest(struct ring *r) { uv_idle_stop(idle_of(r)), r->control[C_ACTIVE] = 0; }
 // In the ring we are woken by CQEs, so the eventfd stays silent; in epoll the eventfd is what wakes us.
 static void set_mode(struct ring *r, bool in_ring) {
   r->control[C_MODE] = in_ring;
@@ -262,7 +264,7 @@ static void release(struct ring *r) {
     for (u32 i = 0; i < HANDLES; i++) uv_close(r->handles[i], on_closed);
     close_fd(r->event_fd);
   }
-  close_fd(r->fd);
+  close_ring(r);
   if (r->looping) return; // its record and its mappings go when libuv has let go of the handles
   napi_remove_async_cleanup_hook(r->hook);
   drop_ring(r);
@@ -277,7 +279,7 @@ static void quiesce(struct ring *r) {
     if (sqpoll && unconsumed) enter(r, unconsumed, 0, 0, -1);
     drain(r, NULL);
     if (!(sqpoll && unconsumed) && (i32)in_kernel(r) <= 0) return;
-    sys6(NR_register, r->fd, REGISTER_SYNC_CANCEL, (long)cancel, 1, 0, 0);
+    register_on(r, REGISTER_SYNC_CANCEL, cancel);
     long rc = enter(r, 0, 0, ENTER_GETEVENTS, -1);
     if (rc == -EBADF_ || rc == -EOPNOTSUPP_) r->map_count = 0, r->fd = -1; // somebody closed our fd:
     if (r->fd < 0) return;                                                 // what can't be drained is leaked
@@ -336,9 +338,9 @@ static i64 js_syscall(struct call *c) {
   return rc;
 }
 static i64 js_map(struct call *c) {
-  i64 fd = integer(c, 0), bytes = integer(c, 1);
+  i64 fd = integer(c, 0), bytes = integer(c, 1), offset = integer(c, 2); // of anonymous pages the "offset" is MAP_HUGETLB, or 0
   if (bytes <= 0) return -EINVAL_;
-  long at = sys6(NR_mmap, 0, (long)bytes, 3, fd < 0 ? 0x22 : 0x8001, fd < 0 ? -1 : (long)fd, (long)integer(c, 2));
+  long at = sys6(NR_mmap, 0, (long)bytes, 3, fd < 0 ? 0x22 | (long)offset : 0x8001, fd < 0 ? -1 : (long)fd, fd < 0 ? 0 : (long)offset);
   if (failed(at)) return at;
   struct map *map = new_pages(sizeof *map);
   sys6(NR_madvise, at, (long)bytes, 10, 0, 0, 0); // DONTFORK: a forked child must never write our tails
@@ -416,15 +418,11 @@ static i64 js_hold(struct call *c) {
 }
 static i64 js_detach(struct call *c) {
   struct ring *r = ring_of(c);
-  if (!r) return -EINVAL_;
-  if ((i32)in_kernel(r) > 0) return -EBUSY_;
+  if (!r || (i32)in_kernel(r) > 0) return r ? -EBUSY_ : -EINVAL_;
   release(r);
   return 0;
 }
-static i64 js_in_kernel(struct call *c) {
-  struct ring *r = ring_of(c);
-  return r ? (i64)in_kernel(r) : -EINVAL_;
-}
+static i64 js_in_kernel(struct call *c) { struct ring *r = ring_of(c); return r ? (i64)in_kernel(r) : -EINVAL_; }
 static i64 js_turn(struct call *c) {
   struct ring *r = ring_of(c);
   if (!r) return -EINVAL_;
@@ -443,7 +441,7 @@ static i64 js_loop_open(struct call *c) {
     return -ENOSYS_;
   i32 event_fd = (i32)sys6(NR_eventfd2, 0, 02004000, 0, 0, 0, 0); // CLOEXEC | NONBLOCK
   if (event_fd < 0) return event_fd;
-  long rc = sys6(NR_register, r->fd, REGISTER_EVENTFD, (long)&event_fd, 1, 0, 0);
+  long rc = register_on(r, REGISTER_EVENTFD, &event_fd);
   if (rc == 0 && uv_poll_init(r->loop, poll_of(r), event_fd) != 0) rc = -EINVAL_;
   if (rc < 0) {
     close_fd(event_fd);

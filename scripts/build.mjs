@@ -112,6 +112,7 @@ const DOORS = {
   ring: at('dist', 'ring.js'),
   sys: at('dist', 'sys', 'index.js'),
   fs: at('dist', 'fs', 'promises.js'),
+  net: at('dist', 'net.js'),
   cli: at('dist', 'cli', 'main.js'),
   'serve-worker': at('dist', 'cli', 'serve-worker.js'),
 }

@@ -1,8 +1,17 @@
 // ringcore's main door: the runtime, files and TCP, and whether any of it can be had here.
 // Flow: the program → this → runtime, fs, net, ring/probe.
 
+export { AppendLog, type AppendLogOptions, type AppendOptions } from './fs/append-log.ts'
+export type { Recovery } from './fs/append-log-open.ts'
+export type { LogCorruptError, LogRecord, RecoverOptions } from './fs/append-log-reader.ts'
 export type { BatchOptions, Progress, Source } from './fs/batch.ts'
 export { type CpOptions, cp } from './fs/cp.ts'
+export {
+  DirectFile,
+  type DirectOptions,
+  type DirectWriteOptions,
+} from './fs/direct-file.ts'
+export type { AtomicWrite, DirectAlignment, DirectFileOptions } from './fs/direct-file-open.ts'
 export { File, type FileOptions } from './fs/file.ts'
 export { type ReadFileOptions, readFile } from './fs/read-file.ts'
 export { type FileRead, type ReadFilesOptions, readFiles } from './fs/read-files.ts'

@@ -36,6 +36,7 @@ function makeSq(start: number, options: { mixed?: boolean; sqArray?: number } = 
     {
       ring: words.buffer,
       sqes,
+      sqesOffset: 0,
       sqEntries: ENTRIES,
       sqeBytes: 64,
       sqHead: W.SQ_HEAD * 4,

@@ -45,7 +45,7 @@ forEachRingKind('one NOP, step by step', {}, (_t, ring) => {
 
   const sqe = nop(ring, 0x1234)
   assert.equal(sqe.words.length, ring.geometry.sqeBytes / 4)
-  const slot = new Int32Array(ring.memory.sqes, 0, ring.geometry.sqeBytes / 4)
+  const slot = new Int32Array(ring.memory.sqes, ring.memory.sqesOffset, ring.geometry.sqeBytes / 4)
   assert.deepEqual([...slot.subarray(0, 12)], [0, -1, 0, 0, 0, 0, 0, 0, 0x1234, 0, 0, 0])
   assert.deepEqual([ring.sqReady(), ring.sqSpaceLeft()], [1, 7])
   assert.deepEqual(
@@ -147,7 +147,7 @@ for (const submitAll of [false, true]) {
     for (let i = 0; i < 4; i++) nop(ring, i)
     nop(ring, 4)
     // SQE 1 gets an opcode that no kernel has.
-    new Uint8Array(ring.memory.sqes)[64] = 250
+    new Uint8Array(ring.memory.sqes)[ring.memory.sqesOffset + 64] = 250
     assert.equal(ring.submit(), submitAll ? 5 : 2)
     assert.equal(ring.sqReady(), submitAll ? 0 : 3, 'the rest stays queued')
     if (!submitAll) assert.equal(ring.submit(), 3)
@@ -171,7 +171,7 @@ test('submitAndWait does not wait for CQEs of SQEs the kernel did not take', (t)
   nop(ring, 0)
   nop(ring, 1)
   nop(ring, 2)
-  new Uint8Array(ring.memory.sqes)[0] = 250
+  new Uint8Array(ring.memory.sqes)[ring.memory.sqesOffset] = 250
   assert.equal(ring.submitAndWait(3), 1)
   assert.equal(ring.submitAndWait(3), 2)
   assert.equal(takeCqes(ring, 3).length, 3)

@@ -6,6 +6,7 @@ import fs from 'node:fs'
 import test from 'node:test'
 import { Worker } from 'node:worker_threads'
 import { type RingMessage, Uring } from 'ringcore'
+import { probe } from 'ringcore/ring'
 import { oracle, pipe, runNode, withTimeout } from './helpers.js'
 import { failure, openUring } from './uring.js'
 import { OP_KINDS, opTest, refused } from './uring-ops.js'
@@ -153,4 +154,30 @@ test('worker threads: a thousand messages there and back', async (t) => {
   }
   await answers.return()
   assert.equal(await withTimeout(ended, 5000), 0)
+})
+
+test('a message at once, without a turn of the event loop', async (t) => {
+  oracle(t)
+  const [from, to] = [openUring(t), openUring(t)]
+  if (probe().registerOps.IORING_REGISTER_SEND_MSG_RING !== true) return t.skip('needs kernel 6.13')
+  const messages = to.messages()
+  const before = from.stats()
+  from.msgRingSync(to, { value: -5, data: 2 ** 53 - 1, tag: 7 })
+  from.msgRingSync(to.ring.fd, { data: 3 })
+  assert.deepEqual(from.stats(), before, 'nothing went through the queue')
+  assert.deepEqual((await messages.next()).value, { value: -5, data: 2 ** 53 - 1, tag: 7 })
+  assert.equal((await messages.next()).value.data, 3)
+  await messages.return()
+  const { reader } = pipe(t)
+  assert.throws(() => from.msgRingSync(reader.fd, {}), { code: 'EBADFD' })
+  for (const [code, call] of [
+    ['ERR_OUT_OF_RANGE', () => from.msgRingSync(-1, {})],
+    ['ERR_INVALID_ARG_TYPE', () => from.msgRingSync(to, null as never)],
+    ['ERR_OUT_OF_RANGE', () => from.msgRingSync(to, { value: 2 ** 31 })],
+    ['ERR_OUT_OF_RANGE', () => from.msgRingSync(to, { data: -1 })],
+    ['ERR_OUT_OF_RANGE', () => from.msgRingSync(to, { tag: 65536 })],
+  ] as const)
+    assert.throws(call, { code })
+  await to.close()
+  assert.throws(() => from.msgRingSync(to, {}), { code: 'ERR_RING_CLOSED' })
 })

@@ -247,6 +247,61 @@ test('affinity, clock, busy polling: taken or refused, and the loop goes on', as
   }
 })
 
+test('resize: queues of other sizes under an event loop that is busy', async (t) => {
+  oracle(t)
+  if (probe().registerOps.IORING_REGISTER_RESIZE_RINGS !== true) return t.skip('needs kernel 6.13')
+  const ring = openUring(t, { entries: 16, cqEntries: 64, inFlight: 32 })
+  const ends = pipe(t)
+  const waiting = Array.from({ length: 8 }, () => ring.read(ends.reader.fd, Buffer.alloc(1)))
+  for (const [entries, cqEntries] of [
+    [64, 256],
+    [8, 64],
+    [512, 4096],
+  ] as const) {
+    const nops = Array.from({ length: 20 }, () => ring.nop())
+    ring.resize({ entries, cqEntries })
+    assert.deepEqual([ring.ring.sqEntries, ring.ring.cqEntries], [entries, cqEntries])
+    await Promise.all(nops)
+    await Promise.all(Array.from({ length: 100 }, () => ring.nop()))
+  }
+  writeSync(ends.writer.fd, 'x'.repeat(8))
+  assert.deepEqual(await Promise.all(waiting), Array(8).fill(1))
+  for (const [code, sizes] of [
+    ['ERR_OUT_OF_RANGE', { entries: 0, cqEntries: 64 }],
+    ['ERR_OUT_OF_RANGE', { entries: 8, cqEntries: 32 }],
+    ['ERR_INVALID_ARG_TYPE', { entries: 8 }],
+    ['ERR_INVALID_ARG_TYPE', 5],
+  ] as const)
+    assert.throws(() => ring.resize(sizes as never), { code })
+  const plain = openUring(t, { deferTaskrun: false, inFlight: 8 })
+  assert.throws(() => plain.resize({ entries: 8, cqEntries: 64 }), { code: 'ERR_INVALID_ARG_VALUE' })
+})
+
+test('cancelSync: cancelled when it returns', async (t) => {
+  oracle(t)
+  const ring = openUring(t)
+  const ends = pipe(t)
+  const fd = ends.reader.fd
+  const reads = [1, 2].map(() => failure(ring.read(fd, Buffer.alloc(1))))
+  const poll = failure(ring.poll(fd, 1))
+  assert.equal(ring.cancelSync({ fd, op: 'READ' }), 2)
+  for (const read of reads) assert.equal((await read).code, 'ECANCELED')
+  assert.equal(ring.cancelSync({ fd }), 1)
+  assert.equal((await poll).code, 'ECANCELED')
+  assert.equal(ring.cancelSync({ fd }), 0)
+  assert.equal(ring.cancelSync({ op: 'ACCEPT' }, 5), 0)
+  for (const [code, call] of [
+    ['ERR_INVALID_ARG_VALUE', () => ring.cancelSync({})],
+    ['ERR_INVALID_ARG_VALUE', () => ring.cancelSync({ all: true, fd: 1 })],
+    ['ERR_OUT_OF_RANGE', () => ring.cancelSync({ fd: -1 })],
+    ['ERR_OUT_OF_RANGE', () => ring.cancelSync({ fd: 1 }, -1)],
+    ['EBADF', () => ring.cancelSync({ fd: 999_999 })],
+  ] as const)
+    assert.throws(call, { code })
+  await ring.close()
+  assert.throws(() => ring.cancelSync({ all: true }), { code: 'ERR_RING_CLOSED' })
+})
+
 test("the eventfd is the loop's: another one is refused", (t) => {
   oracle(t)
   const ring = openUring(t)

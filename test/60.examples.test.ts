@@ -197,6 +197,34 @@ test('timeout-race: the losers are cancelled', async (t) => {
   )
 })
 
+test('write-ahead-log: what one run acknowledged the next one has', async (t) => {
+  oracle(t)
+  const directory = tempDir(t)
+  const first = await example('write-ahead-log', directory, '500')
+  assertClean(first)
+  assert.match(
+    first.stdout,
+    /^log: new; 0 values of the checkpoint, 0 changes after it\n500 durable .* 500 values\n$/,
+  )
+  const second = await example('write-ahead-log', directory, '2000')
+  assertClean(second)
+  assert.match(
+    second.stdout,
+    /^log: clean; 500 values of the checkpoint, 0 changes after it\n.* 1000 values\n$/,
+  )
+})
+
+test('direct-read: reads what is there, the short last block included', async (t) => {
+  oracle(t)
+  const path = join(tempDir(t), 'file')
+  writeFileSync(path, Buffer.alloc(100))
+  const result = await example('direct-read', path, '8', '50')
+  if (result.stderr.includes('ERR_DIRECT_UNSUPPORTED'))
+    return t.skip('needs a temporary directory with O_DIRECT')
+  assertClean(result)
+  assert.match(result.stdout, /^memory \d+, .*\n5000 bytes in reads of up to \d+, \d+ a second\n$/)
+})
+
 // ---------------------------------------------------------------- all of them
 
 test('benchmark: one table of the four headline jobs', async (t) => {

@@ -86,14 +86,18 @@ export const OPERATION_FLAGS: Readonly<Record<string, Writer>> = {
   IORING_ASYNC_CANCEL_OP: ['opFlags', cancel, 'Uring.cancel'],
   IORING_RECVSEND_POLL_FIRST: ['ioprio', recv, 'MessageOptions.ioprio'],
   IORING_RECV_MULTISHOT: ['ioprio', (sqe) => op.prepRecvMultishot(sqe, 3, 0, 0, 0), 'Uring.recvMultishot'],
-  IORING_RECVSEND_FIXED_BUF: ['ioprio', (sqe) => op.prepSendZcFixed(sqe, 3, 8, 1, 0, 0, 2)],
+  IORING_RECVSEND_FIXED_BUF: [
+    'ioprio',
+    (sqe) => op.prepSendZcFixed(sqe, 3, 8, 1, 0, 0, 2),
+    'Uring.sendmsgZc',
+  ],
   IORING_SEND_ZC_REPORT_USAGE: [
     'ioprio',
     (sqe, flag) => op.prepSendZc(sqe, 3, 8, 1, 0, flag),
     'ZeroCopyOptions.reportUsage',
   ],
   IORING_RECVSEND_BUNDLE: ['ioprio', (sqe) => op.prepSendBundle(sqe, 3, 0, 0), 'Uring.sendBundle'],
-  IORING_SEND_VECTORIZED: ['ioprio', (sqe, flag) => op.prepSendZc(sqe, 3, 8, 1, 0, flag)],
+  IORING_SEND_VECTORIZED: ['ioprio', (sqe, flag) => op.prepSendZc(sqe, 3, 8, 1, 0, flag), 'Uring.sendv'],
   IORING_ACCEPT_MULTISHOT: [
     'ioprio',
     (sqe) => op.prepMultishotAccept(sqe, 3, 0, 0, 0),
@@ -146,8 +150,6 @@ export const OPERATION_FLAGS: Readonly<Record<string, Writer>> = {
 export const EXCEPTIONS: Readonly<Record<string, string>> = {
   IORING_ENTER_ABS_TIMER:
     'waits of Ring take lengths; io_uring_enter of ringcore/sys takes the flag as it is',
-  IORING_SETUP_REGISTERED_FD_ONLY: 'Ring says why it refuses it; io_uring_setup of ringcore/sys takes it',
-  IORING_SETUP_SQ_REWIND: 'Ring says why it refuses it; io_uring_setup of ringcore/sys takes it',
   IORING_URING_CMD_MASK: 'all flags of commands together, not one of them',
   IORING_TIMEOUT_CLOCK_MASK: 'both clocks together, not a flag',
   IORING_TIMEOUT_UPDATE_MASK: 'both kinds of updates together, not a flag',
@@ -164,9 +166,9 @@ export const CQE_FLAGS: Readonly<Record<string, string>> = {
   IORING_CQE_F_BUF_MORE: 'src/ring/buffer-ring.ts: take',
   IORING_CQE_F_SKIP: 'src/ring/completion-queue.ts: collect',
   IORING_CQE_F_32: 'src/ring/completion-queue.ts: bigOf',
+  IORING_CQE_F_TSTAMP_HW: 'src/runtime/operations-command.ts: txTimestamps',
 }
 /** CQE flags that nothing of ours acts upon: `flags` of a Cqe, and of the callback, show them. */
 export const CQE_EXCEPTIONS: Readonly<Record<string, string>> = {
   IORING_CQE_F_SOCK_NONEMPTY: 'a hint that more can be received now; a multishot receive goes on by itself',
-  IORING_CQE_F_TSTAMP_HW: 'of SOCKET_URING_OP_TX_TIMESTAMP, which is left to uringCmd',
 }

@@ -25,6 +25,7 @@ export const RING_KINDS: readonly RingKind[] = [
   { name: 'CQE32', options: { cqe32: true } },
   { name: 'CQE_MIXED', options: { cqeMixed: true } },
   { name: 'NO_MMAP', options: { noMmap: true } },
+  { name: 'REGISTERED_FD_ONLY', options: { noMmap: true, registeredFdOnly: true } },
   {
     name: 'SQE128, CQE32, DEFER_TASKRUN',
     options: { sqe128: true, cqe32: true, singleIssuer: true, deferTaskrun: true },

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
 import { Uring, type UringOptions } from 'ringcore'
+import { probe } from 'ringcore/ring'
 import { oracle, pipe } from './helpers.js'
 
 /** The kinds of rings that the runtime must behave alike on. */
@@ -13,6 +14,7 @@ export const KINDS: Readonly<Record<string, UringOptions>> = {
   SQPOLL: { sqpoll: true, sqThreadIdleMs: 20 },
   CQE32: { cqe32: true },
   SQE128: { sqe128: true },
+  ...(probe().setupFlags.IORING_SETUP_CQE_MIXED === true ? { CQE_MIXED: { cqeMixed: true } } : {}),
   'waits in the ring': { wait: 'ring' },
   'waits in epoll': { wait: 'epoll' },
 }

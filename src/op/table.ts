@@ -388,7 +388,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     linkBreaks: 'waitall',
     reads: ['data', 'sockaddr', 'provided'],
     prep: ['prepSend', 'prepSendto', 'prepSendBundle', 'prepSendSetAddr'],
-    method: 'send, sendto, sendBundle',
+    method: 'send, sendto, sendv, sendBundle',
   }),
   row(27, 'RECV', '5.6', 'recv', 'io_uring_prep_recv(3), recv(2)', {
     fd: 'file',
@@ -561,7 +561,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     reads: ['driver'],
     writes: ['driver'],
     prep: ['prepUringCmd', 'prepCmdSock', 'prepCmdGetsockname', 'prepCmdDiscard', 'prepCmdZoneResetAll'],
-    method: 'uringCmd, siocinq, siocoutq, getsockopt, setsockopt, getsockname, discard',
+    method: 'uringCmd, siocinq, siocoutq, getsockopt, setsockopt, getsockname, txTimestamps, discard',
   }),
   row(47, 'SEND_ZC', '6.0', 'send', 'io_uring_prep_send_zc(3), send(2)', {
     fd: 'file',
@@ -571,7 +571,7 @@ export const opTable: readonly OpRow[] = Object.freeze([
     linkBreaks: 'waitall',
     reads: ['data', 'sockaddr', 'registered'],
     prep: ['prepSendZc', 'prepSendZcFixed', 'prepSendSetAddr'],
-    method: 'sendZc',
+    method: 'sendZc, sendvZc',
   }),
   row(48, 'SENDMSG_ZC', '6.1', 'sendmsg', 'io_uring_prep_sendmsg_zc(3), sendmsg(2)', {
     fd: 'file',

@@ -4,7 +4,7 @@
 
 import * as abi from '../sys/abi.ts'
 import { EINVAL } from '../sys/errno.ts'
-import { errnoError, rangeError, ringFeatureError } from '../sys/error.ts'
+import { errnoError, invalidArgument, rangeError, ringFeatureError } from '../sys/error.ts'
 import { checkBoolean, checkInteger } from '../sys/validate.ts'
 import type { Ring } from './ring.ts'
 
@@ -58,6 +58,8 @@ function mapOrThrow(ring: Ring, fd: number, bytes: number, offset: number): Arra
 export function openBufRing(ring: Ring, options: BufferRingOptions): BufRingMemory {
   check(options)
   const { group, entries, bufferBytes, incremental = false, mapped = false } = options
+  if (mapped && ring.fd < 0)
+    throw invalidArgument('Cannot map a buffer ring: the ring has no fd (registeredFdOnly); leave out mapped')
   const ringBytes = Math.ceil((entries * 16) / PAGE_BYTES) * PAGE_BYTES
   const before = mapped ? 0 : ringBytes
   const own = mapOrThrow(ring, -1, before + entries * bufferBytes, 0)

@@ -4,7 +4,7 @@
 export { BufferRing } from './buffer-ring.ts'
 export type { BufferRingOptions } from './buffer-ring-memory.ts'
 export { Cqe, type CqeCallback } from './completion-queue.ts'
-export { SETUP_FLAGS, type SetupOptions, setupFlagNames } from './params.ts'
+export { ringMemoryBytes, SETUP_FLAGS, type SetupOptions, setupFlagNames } from './params.ts'
 export { type Availability, available, type ProbeReport, probe } from './probe.ts'
 export type { RingProbe } from './register.ts'
 export type { Tags } from './register-resources.ts'

@@ -4,7 +4,7 @@
 
 import * as abi from '../sys/abi.ts'
 import { argumentTypeError, invalidArgument, rangeError } from '../sys/error.ts'
-import { checkInteger } from '../sys/validate.ts'
+import { checkBoolean, checkInteger } from '../sys/validate.ts'
 
 /** Options of `io_uring_setup`; each boolean is the setup flag of that name. */
 export interface SetupOptions {
@@ -50,7 +50,11 @@ export interface SetupOptions {
   deferTaskrun?: boolean | undefined
   /** Ring and SQEs lie in memory of ours instead of the kernel's. @kernel 6.5 */
   noMmap?: boolean | undefined
-  /** Setup installs no fd but registers an index; a `Ring` needs an fd, see `sys`. @kernel 6.5 */
+  /** That memory: zeroed pages of `mmap(-1, …)`, at least `ringMemoryBytes(options)`. Theirs until the ring is closed. */
+  memory?: ArrayBuffer | undefined
+  /** That memory is of huge pages: fewer misses of the TLB. `vm.nr_hugepages` must have some. */
+  hugePages?: boolean | undefined
+  /** The ring has no fd, but one of this thread's 16 indices (needs noMmap): nobody can find it in /proc, or pass it on. @kernel 6.5 */
   registeredFdOnly?: boolean | undefined
   /** No index array. A `Ring` asks for it by itself where the kernel has it; false forbids that. @kernel 6.6 */
   noSqarray?: boolean | undefined
@@ -60,13 +64,13 @@ export interface SetupOptions {
   cqeMixed?: boolean | undefined
   /** 64- and 128-byte SQEs on one ring, see `getSqe128()`. @kernel 6.19 */
   sqeMixed?: boolean | undefined
-  /** Every submit starts at SQE 0; a `Ring` can't account for it, see `sys`. @kernel 7.0 */
+  /** Every submit starts at SQE 0, so that few of them stay in the cache; `Ring` only. @kernel 7.0 */
   sqRewind?: boolean | undefined
 }
 
 type FlagOption = Exclude<
   keyof SetupOptions,
-  'entries' | 'flags' | 'cqEntries' | 'sqThreadCpu' | 'sqThreadIdleMs' | 'wqFd'
+  'entries' | 'flags' | 'cqEntries' | 'sqThreadCpu' | 'sqThreadIdleMs' | 'wqFd' | 'memory' | 'hugePages'
 >
 
 /** The setup flags: option, kernel name, bit, and the kernel that brought it. */
@@ -172,6 +176,9 @@ export interface SetupRequest {
   sqThreadCpu: number
   sqThreadIdleMs: number
   wqFd: number
+  /** Memory for a NO_MMAP ring, if the caller has it. */
+  memory: ArrayBuffer | undefined
+  hugePages: boolean
   /** True unless the caller decided about NO_SQARRAY: then it is tried first and given up on EINVAL. */
   mayDropSqarray: boolean
 }
@@ -203,6 +210,7 @@ function collectFlags(options: SetupOptions): number {
   if (options.cqEntries !== undefined) flags |= abi.IORING_SETUP_CQSIZE
   if (options.sqThreadCpu !== undefined) flags |= abi.IORING_SETUP_SQ_AFF
   if (options.wqFd !== undefined) flags |= abi.IORING_SETUP_ATTACH_WQ
+  if (options.memory !== undefined || options.hugePages === true) flags |= abi.IORING_SETUP_NO_MMAP
   return flags
 }
 
@@ -222,6 +230,22 @@ function checkRules(flags: number): void {
       }
     }
   }
+}
+
+function checkMemory({ memory, hugePages = false, noMmap }: SetupOptions): ArrayBuffer | undefined {
+  checkBoolean('hugePages', hugePages)
+  if ((memory !== undefined || hugePages) && noMmap === false)
+    throw invalidArgument(
+      'Cannot create a ring: memory and hugePages need noMmap, which is false; leave it out',
+    )
+  if (memory === undefined) return undefined
+  if (!(memory instanceof ArrayBuffer))
+    throw argumentTypeError('memory', 'an instance of ArrayBuffer', memory)
+  if (hugePages)
+    throw invalidArgument(
+      'Cannot create a ring: memory and hugePages exclude each other; for huge pages of your own use mmap(-1, length, MAP_HUGETLB)',
+    )
+  return memory
 }
 
 /**
@@ -258,6 +282,8 @@ export function checkSetupOptions(options: SetupOptions): SetupRequest {
     sqThreadCpu: checkNumber('sqThreadCpu', options.sqThreadCpu ?? 0, 0, 0x7fffffff),
     sqThreadIdleMs: checkNumber('sqThreadIdleMs', options.sqThreadIdleMs ?? 0, 0, 0xffffffff),
     wqFd: checkNumber('wqFd', options.wqFd ?? 0, 0, 0x7fffffff),
+    memory: checkMemory(options),
+    hugePages: options.hugePages === true,
     mayDropSqarray: options.noSqarray === undefined && !(flags & abi.IORING_SETUP_NO_SQARRAY),
   }
 }
@@ -287,8 +313,26 @@ export const PARAMS = {
   CQ_USER_ADDR: 28,
 } as const
 
+const PAGE_BYTES = 4096
+const pages = (bytes: number): number => Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES
+
+/** Where the two halves of a NO_MMAP ring's memory lie: both queues, generous for their header, then the SQEs. */
+export function ownMemoryLayout(request: SetupRequest): { sqesOffset: number; bytes: number } {
+  const sqEntries = Math.min(powerOfTwo(request.entries), abi.IORING_MAX_ENTRIES)
+  const cqEntries = Math.min(powerOfTwo(request.cqEntries || sqEntries * 2), abi.IORING_MAX_CQ_ENTRIES)
+  const cqeBytes = request.flags & abi.IORING_SETUP_CQE32 ? 32 : 16
+  const sqeBytes = request.flags & abi.IORING_SETUP_SQE128 ? 128 : 64
+  const sqesOffset = pages(1024 + cqEntries * cqeBytes + sqEntries * 4)
+  return { sqesOffset, bytes: sqesOffset + pages(sqEntries * sqeBytes) }
+}
+
+/** Bytes that `memory` must have for a ring with these options. @man io_uring_queue_init_mem(3) */
+export function ringMemoryBytes(options: SetupOptions): number {
+  return ownMemoryLayout(checkSetupOptions({ ...options, noMmap: true })).bytes
+}
+
 /** Writes the 120 bytes; offsets, features and sizes are the kernel's to fill in. */
-export function encodeParams(request: SetupRequest): Uint8Array {
+export function encodeParams(request: Omit<SetupRequest, 'memory' | 'hugePages'>): Uint8Array {
   const words = new Int32Array(PARAMS_BYTES / 4)
   words[PARAMS.CQ_ENTRIES] = request.cqEntries
   words[PARAMS.FLAGS] = request.flags

@@ -156,7 +156,9 @@ export abstract class Resources {
     checkInteger('offset', offset, 0, abi.IORING_MAX_REG_BUFFERS)
     checkInteger('count', count, 0, abi.IORING_MAX_REG_BUFFERS)
     const struct = new Int32Array(8)
-    struct.set([from.fd, replace ? abi.IORING_REGISTER_DST_REPLACE : 0, sourceOffset, offset, count])
+    const byIndex = from.enterFlags === 0 ? 0 : abi.IORING_REGISTER_SRC_REGISTERED
+    const flags = byIndex | (replace ? abi.IORING_REGISTER_DST_REPLACE : 0)
+    struct.set([from.enterFd, flags, sourceOffset, offset, count])
     check(this.register(abi.IORING_REGISTER_CLONE_BUFFERS, struct, 1), 'CLONE_BUFFERS', '6.12')
     const cloned = from.registeredBuffers.slice(sourceOffset, count === 0 ? undefined : sourceOffset + count)
     for (const [index, buffer] of cloned.entries()) {

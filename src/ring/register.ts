@@ -155,8 +155,11 @@ export abstract class Registration extends Resources {
 
   /** Gives the place back; closing the ring does so too. @kernel 5.18 · IORING_UNREGISTER_RING_FDS @man io_uring_unregister_ring_fd(3) */
   unregisterRingFd(): void {
-    this.#core.assertOpen()
-    this.#core.dropRingIndex()
+    const core = this.#core
+    core.assertOpen()
+    if (core.fd < 0)
+      throw invalidArgument('Cannot unregister the ring fd: the ring has nothing but its index')
+    core.dropRingIndex()
   }
 
   // — Provided-buffer rings: see BufferRing for one that does the rest too —

@@ -37,6 +37,7 @@ export interface QuiesceOptions {
 
 export class RingCore {
   readonly driver: Driver
+  /** -1 for a ring that has only an index (REGISTERED_FD_ONLY). */
   readonly fd: number
   readonly handle: RingHandle
   readonly sq: SubmissionQueue
@@ -45,6 +46,7 @@ export class RingCore {
   readonly setupFlags: number
   readonly features: number
   readonly sqpoll: boolean
+  readonly #rewinds: boolean
   closed = false
   /** The fd, or the index that `registerRingFd` got. */
   enterFd: number
@@ -75,14 +77,17 @@ export class RingCore {
     features: number
   }) {
     this.driver = parts.driver
-    this.fd = parts.fd
+    const indexed = (parts.setupFlags & abi.IORING_SETUP_REGISTERED_FD_ONLY) !== 0
+    this.fd = indexed ? -1 : parts.fd
     this.enterFd = parts.fd
+    if (indexed) this.enterFlags = abi.IORING_ENTER_REGISTERED_RING
     this.handle = parts.handle
     this.sq = parts.sq
     this.cq = parts.cq
     this.control = parts.control
     this.setupFlags = parts.setupFlags
     this.features = parts.features
+    this.#rewinds = (parts.setupFlags & abi.IORING_SETUP_SQ_REWIND) !== 0
     this.sqpoll = (parts.setupFlags & abi.IORING_SETUP_SQPOLL) !== 0
     this.waitFlags = parts.features & abi.IORING_FEAT_NO_IOWAIT ? abi.IORING_ENTER_NO_IOWAIT : 0
     this.#scratch = new Int32Array(SCRATCH.WORDS)
@@ -97,7 +102,9 @@ export class RingCore {
   enter(toSubmit: number, minComplete: number, flags: number, argAddress = 0, argBytes = 0): number {
     this.control[CTL.ENTERS]!++
     const all = flags | this.enterFlags | (minComplete === 0 ? 0 : this.waitFlags)
-    return this.driver.enter(this.enterFd, toSubmit, minComplete, all, argAddress, argBytes)
+    const result = this.driver.enter(this.enterFd, toSubmit, minComplete, all, argAddress, argBytes)
+    if (this.#rewinds && result > 0) this.sq.rewind(result)
+    return result
   }
 
   /** Enters, waiting with a timeout (negative: none), a least waiting time and signals kept blocked. */
@@ -181,7 +188,7 @@ export class RingCore {
 
   /** Gives back the index that `registerRingFd` got. */
   dropRingIndex(): void {
-    if (this.enterFlags === 0) return
+    if (this.enterFlags === 0 || this.fd < 0) return
     const struct = Int32Array.of(this.enterFd, 0, -1, 0)
     this.#argument = struct
     const { IORING_UNREGISTER_RING_FDS } = abi
@@ -214,7 +221,7 @@ export class RingCore {
     scratch[SYNC_CANCEL + 3] = abi.IORING_ASYNC_CANCEL_ANY | abi.IORING_ASYNC_CANCEL_ALL
     this.#writeTimespec(SYNC_CANCEL + 4, 1e6)
     // Whatever it answers proves nothing: the kernel may still write. Only CQEs count.
-    this.driver.register(this.fd, abi.IORING_REGISTER_SYNC_CANCEL, this.#scratchAddress + SYNC_CANCEL * 4, 1)
+    this.register(abi.IORING_REGISTER_SYNC_CANCEL, this.#scratchAddress + SYNC_CANCEL * 4, 1)
   }
 
   /**
@@ -228,7 +235,7 @@ export class RingCore {
     for (let turn = 0; ; turn++) {
       const unconsumed = this.sqpoll && !stuck ? this.sq.unconsumed : 0
       if (unconsumed > 0) {
-        const result = this.driver.enter(this.fd, unconsumed, 0, abi.IORING_ENTER_SQ_WAKEUP, 0, 0)
+        const result = this.enter(unconsumed, 0, abi.IORING_ENTER_SQ_WAKEUP)
         // A disabled ring's thread never started, a dead one never takes them.
         stuck = result === -EBADFD || result === -EOWNERDEAD
       }
@@ -288,7 +295,7 @@ export function isTransient(result: number): boolean {
 /** Rings that were dropped without close: their cores, until the kernel has let go. */
 const forgotten = new FinalizationRegistry<RingCore>((core) => {
   process.emitWarning(
-    `A Ring (fd ${core.fd}) was dropped without close(); it is closed now. Call close(), or use \`using\``,
+    `A Ring (${core.fd < 0 ? `index ${core.enterFd}` : `fd ${core.fd}`}) was dropped without close(); it is closed now. Call close(), or use \`using\``,
     { type: 'RingLeakWarning', code: 'RINGCORE_RING_LEAK' },
   )
   core.closed = true

@@ -3,9 +3,19 @@
 // man io_uring_setup(2), io_uring_queue_init(3)
 
 import * as abi from '../sys/abi.ts'
+import { MAP_HUGETLB } from '../sys/constants.ts'
 import { CTL, type Driver, type RingHandle, type RingLayout } from '../sys/driver.ts'
-import { EINVAL, ENOMEM } from '../sys/errno.ts'
-import { errnoError, invalidArgument, ringFeatureError, stateError } from '../sys/error.ts'
+import { EBUSY, EINVAL, ENOMEM } from '../sys/errno.ts'
+import {
+  argumentValueError,
+  errnoError,
+  invalidArgument,
+  rangeError,
+  ringFeatureError,
+  ringUnavailableError,
+  stateError,
+} from '../sys/error.ts'
+import { HUGE_PAGE_BYTES } from '../sys/memory.ts'
 import { closeFd } from '../sys/syscalls.ts'
 import { CompletionQueue } from './completion-queue.ts'
 import {
@@ -13,8 +23,8 @@ import {
   decodeParams,
   encodeParams,
   findGeometryFault,
+  ownMemoryLayout,
   PARAMS,
-  powerOfTwo,
   type RingGeometry,
   type SetupOptions,
   type SetupRequest,
@@ -25,16 +35,17 @@ import { RingCore } from './ring-core.ts'
 import { SubmissionQueue } from './submission-queue.ts'
 import { disabledByEnvironment, obstacleError, unavailableError, unknownSetupFlags } from './unavailable.ts'
 
-const PAGE_BYTES = 4096
 /** CQEs that the native side drains at once. */
 const BATCH_MAX = 4096
 /** The kernel frees the memory of closed rings late: pauses in milliseconds before ENOMEM is believed. */
 const ENOMEM_PAUSES = [1, 4, 16, 32]
 
-/** A ring's mappings. */
+/** A ring's mappings; of a NO_MMAP ring both are the same. */
 export interface RingMemory {
   ring: ArrayBuffer
   sqes: ArrayBuffer
+  /** Where in `sqes` the first SQE lies. */
+  sqesOffset: number
 }
 
 export interface OpenedRing {
@@ -45,38 +56,56 @@ export interface OpenedRing {
   controlMemory: ArrayBuffer
 }
 
-const pages = (bytes: number): number => Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES
+/** The callers' memory that rings lie in. */
+const used = new WeakSet<ArrayBuffer>()
 
-/** Anonymous memory for NO_MMAP rings: generous for the header, exact for the arrays. */
-function mapOwnMemory(driver: Driver, request: SetupRequest, params: Uint8Array): RingMemory | number {
-  const sqEntries = Math.min(powerOfTwo(request.entries), abi.IORING_MAX_ENTRIES)
-  const cqEntries = Math.min(powerOfTwo(request.cqEntries || sqEntries * 2), abi.IORING_MAX_CQ_ENTRIES)
-  const cqeBytes = request.flags & abi.IORING_SETUP_CQE32 ? 32 : 16
-  const sqeBytes = request.flags & abi.IORING_SETUP_SQE128 ? 128 : 64
-  const ring = driver.map(-1, pages(1024 + cqEntries * cqeBytes + sqEntries * 4), 0)
-  if (typeof ring === 'number') return ring
-  const sqes = driver.map(-1, pages(sqEntries * sqeBytes), 0)
-  if (typeof sqes === 'number') return sqes
+/** After the end of the ring that lay there, memory of the caller's may serve another; its pages are new ones. */
+export function vacate(memory: ArrayBuffer): void {
+  used.delete(memory)
+}
+
+/** Memory for NO_MMAP rings: the caller's, huge pages, or ordinary ones. */
+function ownMemory(driver: Driver, request: SetupRequest, params: Uint8Array): RingMemory | number {
+  const { sqesOffset, bytes } = ownMemoryLayout(request)
+  const memory = request.memory ?? mapOwn(driver, bytes, request.hugePages)
+  if (typeof memory === 'number') return memory
+  if (memory.byteLength < bytes) throw rangeError('memory.byteLength', `>= ${bytes}`, memory.byteLength)
+  if (used.has(memory)) throw stateError('cannot create a ring in the memory: another ring lies there')
+  // The kernel begins with the heads and tails that it finds.
+  if (request.memory !== undefined) new Uint8Array(memory, 0, bytes).fill(0)
+  const address = driver.addressOf(new Uint8Array(memory))
+  if (address % 4096 !== 0) throw argumentValueError('memory', memory, 'must be of mmap() and not unmapped')
   const wide = new BigUint64Array(params.buffer)
-  wide[PARAMS.CQ_USER_ADDR / 2] = BigInt(driver.addressOf(new Uint8Array(ring)))
-  wide[PARAMS.SQ_USER_ADDR / 2] = BigInt(driver.addressOf(new Uint8Array(sqes)))
-  return { ring, sqes }
+  wide[PARAMS.CQ_USER_ADDR / 2] = BigInt(address)
+  wide[PARAMS.SQ_USER_ADDR / 2] = BigInt(address + sqesOffset)
+  return { ring: memory, sqes: memory, sqesOffset }
+}
+
+function mapOwn(driver: Driver, bytes: number, hugePages: boolean): ArrayBuffer | number {
+  if (!hugePages) return driver.map(-1, bytes, 0)
+  const memory = driver.map(-1, Math.ceil(bytes / HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES, MAP_HUGETLB)
+  if (memory !== -ENOMEM) return memory
+  throw ringUnavailableError(
+    'Cannot create a ring in huge pages: none is free',
+    'raise the sysctl vm.nr_hugepages, or leave out hugePages',
+    errnoError(memory, 'mmap'),
+  )
 }
 
 interface Created {
   fd: number
   params: Uint8Array
-  ownMemory: RingMemory | undefined
+  own: RingMemory | undefined
 }
 
 /** One io_uring_setup, patient with memory of closed rings that is not back yet. */
 function setupOnce(driver: Driver, request: SetupRequest): Created | number {
   const params = encodeParams(request)
-  let ownMemory: RingMemory | undefined
+  let own: RingMemory | undefined
   if (request.flags & abi.IORING_SETUP_NO_MMAP) {
-    const memory = mapOwnMemory(driver, request, params)
+    const memory = ownMemory(driver, request, params)
     if (typeof memory === 'number') return memory
-    ownMemory = memory
+    own = memory
   }
   let fd = driver.setup(request.entries, params)
   for (const pause of ENOMEM_PAUSES) {
@@ -84,7 +113,7 @@ function setupOnce(driver: Driver, request: SetupRequest): Created | number {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pause)
     fd = driver.setup(request.entries, params)
   }
-  return fd < 0 ? fd : { fd, params, ownMemory }
+  return fd < 0 ? fd : { fd, params, own }
 }
 
 /** Tries without an index array first, unless the caller decided; old kernels know only the array. */
@@ -94,6 +123,11 @@ function setup(driver: Driver, request: SetupRequest): Created {
   let result = setupOnce(driver, first)
   if (result === -EINVAL && mayDropSqarray) result = setupOnce(driver, request)
   if (typeof result !== 'number') return result
+  if (result === -EBUSY && flags & abi.IORING_SETUP_REGISTERED_FD_ONLY) {
+    throw stateError(
+      'cannot create a ring without an fd: all 16 indices of this thread are taken; close some',
+    )
+  }
   if (result !== -EINVAL) throw obstacleError(driver, 'io_uring_setup', result)
   const unknown = unknownSetupFlags(driver, flags)
   if (unknown.length > 0) {
@@ -119,7 +153,7 @@ function mapRing(driver: Driver, fd: number, geometry: RingGeometry): RingMemory
     driver.unmap(ring)
     throw errnoError(sqes, 'mmap')
   }
-  return { ring, sqes }
+  return { ring, sqes, sqesOffset: 0 }
 }
 
 /** The addresses that the native side needs. */
@@ -138,7 +172,7 @@ function nativeLayout(driver: Driver, fd: number, geometry: RingGeometry, memory
     cqMask: geometry.cqEntries - 1,
     cqes: ring + geometry.cqes,
     cqeBytes: geometry.cqeBytes,
-    sqes: driver.addressOf(new Uint8Array(memory.sqes)),
+    sqes: driver.addressOf(new Uint8Array(memory.sqes)) + memory.sqesOffset,
     sqeBytes: geometry.sqeBytes,
     waitFlags: geometry.features & abi.IORING_FEAT_NO_IOWAIT ? abi.IORING_ENTER_NO_IOWAIT : 0,
   }
@@ -153,22 +187,18 @@ function queueLayout(geometry: RingGeometry, memory: RingMemory) {
   }
 }
 
-function refuse(flags: number): void {
-  const cannot = (flag: number, name: string, why: string): void => {
-    if (flags & flag) {
-      throw invalidArgument(`Cannot create a Ring with ${name}: ${why}; call io_uring_setup of ringcore/sys`)
-    }
+/** The mappings, each once. */
+const mappings = ({ ring, sqes }: RingMemory): ArrayBuffer[] => (ring === sqes ? [ring] : [ring, sqes])
+
+/** Lets go of a ring that nothing was submitted to. */
+function drop(driver: Driver, fd: number, flags: number): void {
+  if (!(flags & abi.IORING_SETUP_REGISTERED_FD_ONLY)) {
+    closeFd(driver, fd)
+    return
   }
-  cannot(
-    abi.IORING_SETUP_REGISTERED_FD_ONLY,
-    'registeredFdOnly',
-    'without an fd nothing could clean up when the thread ends',
-  )
-  cannot(
-    abi.IORING_SETUP_SQ_REWIND,
-    'sqRewind',
-    'the SQ head stands still, and it is what tells which operations the kernel has',
-  )
+  const index = Int32Array.of(fd, 0, 0, 0)
+  const opcode = (abi.IORING_UNREGISTER_RING_FDS | abi.IORING_REGISTER_USE_REGISTERED_RING) >>> 0
+  driver.register(fd, opcode, driver.addressOf(index), 1)
 }
 
 /**
@@ -178,11 +208,10 @@ function refuse(flags: number): void {
  */
 export function openRing(driver: Driver, options: SetupOptions): OpenedRing {
   const request = checkSetupOptions(options)
-  refuse(request.flags)
   const disabled = driver.name === 'napi' ? disabledByEnvironment() : undefined
   if (disabled !== undefined) throw unavailableError(disabled)
 
-  const { fd, params, ownMemory } = setup(driver, request)
+  const { fd, params, own } = setup(driver, request)
   const undo: ArrayBuffer[] = []
   try {
     const geometry = decodeParams(params)
@@ -192,19 +221,20 @@ export function openRing(driver: Driver, options: SetupOptions): OpenedRing {
     const fault = findGeometryFault(geometry, request.entries)
     if (fault !== undefined)
       throw stateError(`cannot create a ring: the kernel answered with a wrong ${fault}`)
-    const memory = ownMemory ?? mapRing(driver, fd, geometry)
-    undo.push(memory.ring, memory.sqes)
+    const memory = own ?? mapRing(driver, fd, geometry)
+    undo.push(...mappings(memory))
     const batchBytes = Math.min(geometry.cqEntries, BATCH_MAX) * geometry.cqeBytes
     const controlMemory = driver.map(-1, CTL.WORDS * 4 + batchBytes, 0)
     if (typeof controlMemory === 'number') {
       throw errnoError(controlMemory, 'mmap')
     }
     undo.push(controlMemory)
-    const core = assemble(driver, fd, geometry, memory, controlMemory)
+    const core = assemble(driver, fd, geometry, memory, controlMemory, request.memory !== undefined)
+    if (request.memory !== undefined) used.add(request.memory)
     return { core, geometry, memory, controlMemory }
   } catch (error) {
     for (const memory of undo) driver.unmap(memory)
-    closeFd(driver, fd)
+    drop(driver, fd, request.flags)
     throw error
   }
 }
@@ -215,6 +245,7 @@ function assemble(
   geometry: RingGeometry,
   memory: RingMemory,
   controlMemory: ArrayBuffer,
+  isCallers: boolean,
 ): RingCore {
   const control = new Int32Array(controlMemory, 0, CTL.WORDS)
   const layout = queueLayout(geometry, memory)
@@ -222,10 +253,14 @@ function assemble(
   const cq = new CompletionQueue(layout.cq, control)
   const handle: RingHandle | number = driver.attach(
     nativeLayout(driver, fd, geometry, memory),
-    [memory.ring, memory.sqes],
+    mappings(memory),
     controlMemory,
   )
-  if (typeof handle === 'number' && handle < 0) throw errnoError(handle, 'attach')
+  if (typeof handle === 'number' && handle < 0) {
+    if (handle === -EINVAL && isCallers)
+      throw argumentValueError('memory', memory.ring, 'must be of mmap() and not unmapped')
+    throw errnoError(handle, 'attach')
+  }
   const { flags: setupFlags, features } = geometry
   return new RingCore({ driver, fd, handle: handle as RingHandle, sq, cq, control, setupFlags, features })
 }
@@ -266,7 +301,7 @@ export function resizeRing(
   if (fault !== undefined) throw stateError(`the kernel resized the ring to a wrong ${fault}; close it`)
   const memory = mapRing(driver, fd, geometry)
   const layout = nativeLayout(driver, fd, geometry, memory)
-  const result = driver.relayout(core.handle, layout, [memory.ring, memory.sqes])
+  const result = driver.relayout(core.handle, layout, mappings(memory))
   if (result < 0) throw errnoError(result, 'relayout')
   const queues = queueLayout(geometry, memory)
   core.sq.relayout(queues.sq)

@@ -12,7 +12,7 @@ import type { CqeCallback } from './completion-queue.ts'
 import type { RingGeometry, SetupOptions } from './params.ts'
 import { Completion } from './ring-completion.ts'
 import { isTransient, type RingCore, unwatchRing, watchRing } from './ring-core.ts'
-import { openRing, type RingMemory, resizeRing } from './ring-setup.ts'
+import { openRing, type RingMemory, resizeRing, vacate } from './ring-setup.ts'
 import type { Sqe } from './sqe.ts'
 import type { SubmissionQueue } from './submission-queue.ts'
 import { beginWait, NO_WAIT, remainingNs, type WaitOptions } from './wait.ts'
@@ -89,7 +89,7 @@ export class Ring extends Completion {
     return this.#driver
   }
 
-  /** The ring's file descriptor. Never close it yourself, and never use it in another thread. */
+  /** The ring's file descriptor; -1 with `registeredFdOnly`. Never close it yourself, and never use it in another thread. */
   get fd(): number {
     return this.#core.fd
   }
@@ -399,6 +399,7 @@ export class Ring extends Completion {
       )
     }
     this.#isReleased = true
+    vacate(this.#memory.ring)
     unwatchRing(core)
   }
 

@@ -14,6 +14,8 @@ import { SQE, Sqe } from './sqe.ts'
 export interface SubmissionQueueLayout {
   ring: ArrayBufferLike
   sqes: ArrayBufferLike
+  /** Where in `sqes` the first one lies. */
+  sqesOffset: number
   sqEntries: number
   sqeBytes: 64 | 128
   sqHead: number
@@ -51,7 +53,7 @@ export class SubmissionQueue {
 
   /** Takes over memory whose pointers changed (REGISTER_RESIZE_RINGS); SQEs of before point nowhere. */
   relayout(layout: SubmissionQueueLayout): void {
-    const { sqes, sqEntries, sqeBytes } = layout
+    const { sqes, sqesOffset, sqEntries, sqeBytes } = layout
     this.#layout = layout
     this.#ring = new Int32Array(layout.ring)
     this.#head = layout.sqHead / 4
@@ -60,10 +62,13 @@ export class SubmissionQueue {
     this.#dropped = layout.sqDropped / 4
     this.#entries = sqEntries
     this.#mask = sqEntries - 1
-    this.#bytes = new Int32Array(sqes, 0, (sqEntries * sqeBytes) / 4)
+    this.#bytes = new Int32Array(sqes, sqesOffset, (sqEntries * sqeBytes) / 4)
     this.#limit = (loadAcquire(this.#ring, this.#head) + sqEntries) | 0
     this.#wide = undefined
-    this.#sqes = Array.from({ length: sqEntries }, (_, index) => new Sqe(sqes, index * sqeBytes, sqeBytes))
+    this.#sqes = Array.from(
+      { length: sqEntries },
+      (_, index) => new Sqe(sqes, sqesOffset + index * sqeBytes, sqeBytes),
+    )
     if (layout.sqArray !== 0) {
       // We use SQEs in ring order, so the index array is written once and never again.
       const array = layout.sqArray / 4
@@ -149,8 +154,9 @@ export class SubmissionQueue {
   }
 
   #wideSqes(): Sqe[] {
-    const { sqes } = this.#layout
-    this.#wide ??= Array.from({ length: this.#entries - 1 }, (_, index) => new Sqe(sqes, index * 64, 128))
+    const { sqes, sqesOffset } = this.#layout
+    const length = this.#entries - 1
+    this.#wide ??= Array.from({ length }, (_, index) => new Sqe(sqes, sqesOffset + index * 64, 128))
     return this.#wide
   }
 
@@ -163,6 +169,21 @@ export class SubmissionQueue {
     const tail = this.#control[CTL.SQ_TAIL]!
     storeRelease(this.#ring, this.#tail, tail)
     return (tail - loadAcquire(this.#ring, this.#head)) >>> 0
+  }
+
+  /**
+   * SQ_REWIND: the kernel took `taken` entries from the front, and takes from the front again. Its head stands still, so ours goes
+   * back, and MORE_SEEN keeps the account of what the kernel has.
+   */
+  rewind(taken: number): void {
+    const tail = this.#control[CTL.SQ_TAIL]!
+    const left = tail - taken
+    const words = this.#bytes.length / this.#entries
+    this.#bytes.copyWithin(0, taken * words, tail * words)
+    this.#bytes.fill(0, left * words, tail * words)
+    this.#control[CTL.SQ_TAIL] = left
+    this.#control[CTL.MORE_SEEN]! += taken
+    storeRelease(this.#ring, this.#tail, left)
   }
 
   /** SQEs claimed and not published yet. */

@@ -6,7 +6,13 @@ import { prepLinkTimeout } from '../op/prep-control.ts'
 import { opTable } from '../op/table.ts'
 import type { Ring } from '../ring/ring.ts'
 import { SQE, type Sqe } from '../ring/sqe.ts'
-import { IORING_CQE_F_MORE, IORING_OP_SPLICE, IORING_OP_TEE, IOSQE_IO_LINK } from '../sys/abi.ts'
+import {
+  IORING_CQE_F_32,
+  IORING_CQE_F_MORE,
+  IORING_OP_SPLICE,
+  IORING_OP_TEE,
+  IOSQE_IO_LINK,
+} from '../sys/abi.ts'
 import { CTL, USER_DATA_FOREIGN, USER_DATA_INTERNAL } from '../sys/driver.ts'
 import { EBADR, ECANCELED, EINTR, ENOMEM, ETIME, ETIMEDOUT } from '../sys/errno.ts'
 import {
@@ -64,6 +70,9 @@ export class Engine {
   referenced = true
   #cursor = 0
   #count = 0
+  /** Where in the batch the CQE lies that is being settled. */
+  #at = 0
+  readonly #slotWords: number
   #drained: (() => void) | null = null
   #closed: Promise<void> | null = null
 
@@ -77,6 +86,7 @@ export class Engine {
     this.addresses = new Addresses(driver)
     this.arena = new Arena(driver, handle, register)
     control[CTL.ROUNDS_MAX] = 16
+    this.#slotWords = ring.geometry.cqeBytes / 4
   }
 
   get closed(): boolean {
@@ -219,9 +229,8 @@ export class Engine {
 
   /** What waits for its turn holds the process open as if it were in flight: those before it may all be `ref: false`. */
   #hold(count: number): void {
-    const control = this.control
-    const held = control[CTL.REFS]!
-    control[CTL.REFS] = held + count
+    const held = this.control[CTL.REFS]!
+    this.control[CTL.REFS] = held + count
     if (held === 0 && count > 0) this.ring.driver.loopActivate(this.ring.handle)
   }
 
@@ -241,11 +250,6 @@ export class Engine {
   }
 
   // ---- cancelling
-
-  /** The error of an aborted operation. */
-  abortErrorOf(signal: AbortSignal): AbortError {
-    return new AbortError(signal.reason)
-  }
 
   /** Closes a descriptor that nobody will take: an open or accept that won the race against its cancel. */
   closeLate(fd: number): void {
@@ -273,20 +277,28 @@ export class Engine {
     this.#cursor = 0
     this.#settleBatch()
     if (this.#backlog.length !== 0) this.#resume()
-    if (this.control[CTL.LIVE] === 0 && this.#drained !== null) {
-      const drained = this.#drained
-      this.#drained = null
-      drained()
-    }
+    if (this.control[CTL.LIVE] !== 0 || this.#drained === null) return
+    this.#drained()
+    this.#drained = null
   }
 
   /** The cursor lives outside so that a callback that drains again first finishes this batch. */
   #settleBatch(): void {
     const { batch, cqeWords } = this.ring
+    const words = this.#slotWords
     while (this.#cursor < this.#count) {
-      const at = this.#cursor++ * cqeWords
-      this.#settle(batch[at]!, batch[at + 1]!, batch[at + 2]!, batch[at + 3]!)
+      const at = this.#cursor++ * words
+      const flags = batch[at + 3]!
+      // With CQE_MIXED a big one takes two slots.
+      if (words !== cqeWords && (flags & IORING_CQE_F_32) !== 0) this.#cursor++
+      this.#at = at
+      this.#settle(batch[at]!, batch[at + 1]!, batch[at + 2]!, flags)
     }
+  }
+
+  /** A word of the 16 extra bytes of the 32-byte CQE that a sink is told of at this moment. */
+  extraWord(index: number): number {
+    return this.ring.batch[this.#at + 4 + index]!
   }
 
   #settle(low: number, high: number, result: number, flags: number): void {

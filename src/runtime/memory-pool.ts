@@ -48,7 +48,7 @@ export class CopyPool {
   static readonly #REGIONS = 16
   readonly #driver: Driver
   readonly #ring: RingHandle
-  readonly #regions: { bytes: Uint8Array; address: number }[] = []
+  readonly #regions: { bytes: Buffer; address: number }[] = []
   readonly #free: number[] = []
 
   constructor(driver: Driver, ring: RingHandle) {
@@ -64,7 +64,7 @@ export class CopyPool {
 
   #grow(): void {
     const memory = mapHeld(this.#driver, this.#ring, CopyPool.BYTES * CopyPool.#PER_REGION)
-    const bytes = new Uint8Array(memory)
+    const bytes = Buffer.from(memory)
     const first = this.#regions.length * CopyPool.#PER_REGION
     this.#regions.push({ bytes, address: this.#driver.addressOf(bytes) })
     for (let i = CopyPool.#PER_REGION - 1; i >= 0; i--) this.#free.push(first + i)
@@ -76,6 +76,19 @@ export class CopyPool {
     const offset = (chunk % CopyPool.#PER_REGION) * CopyPool.BYTES
     region.bytes.set(source, offset + at)
     return region.address + offset
+  }
+
+  /** The memory that a chunk is part of, from byte `offset(chunk)` on: for filling it piece by piece. */
+  memory(chunk: number): Buffer {
+    return this.#regions[Math.floor(chunk / CopyPool.#PER_REGION)]!.bytes
+  }
+
+  offset(chunk: number): number {
+    return (chunk % CopyPool.#PER_REGION) * CopyPool.BYTES
+  }
+
+  address(chunk: number): number {
+    return this.#regions[Math.floor(chunk / CopyPool.#PER_REGION)]!.address + this.offset(chunk)
   }
 
   /** Copies bytes of a chunk to the heap. */

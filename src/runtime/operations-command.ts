@@ -11,18 +11,24 @@ import {
 import { prepNop128 } from '../op/prep-control.ts'
 import { SQE } from '../ring/sqe.ts'
 import {
+  IORING_CQE_F_TSTAMP_HW,
   IORING_OP_NOP128,
   IORING_OP_URING_CMD,
   IORING_OP_URING_CMD128,
+  IORING_SETUP_CQE_MIXED,
+  IORING_SETUP_CQE32,
   IORING_SETUP_SQE128,
+  IORING_TIMESTAMP_TYPE_SHIFT,
   SOCKET_URING_OP_GETSOCKOPT,
   SOCKET_URING_OP_SETSOCKOPT,
   SOCKET_URING_OP_SIOCINQ,
   SOCKET_URING_OP_SIOCOUTQ,
+  SOCKET_URING_OP_TX_TIMESTAMP,
 } from '../sys/abi.ts'
 import { ringFeatureError, stateError } from '../sys/error.ts'
 import { decodeSockaddr, SOCKADDR_BYTES, type SocketAddress } from '../sys/sockaddr.ts'
 import { checkInteger } from '../sys/validate.ts'
+import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
 import { requireOpcode } from './opcode-gate.ts'
 import {
   checkPosition,
@@ -39,6 +45,22 @@ const OPTION_MAX = 65536
 /** Bytes of a command's payload in an entry of 64 bytes, and of 128. */
 const PAYLOAD = 16
 const WIDE_PAYLOAD = 80
+
+/** Where on its way a packet was when the time was taken. */
+const STAGES = ['sent', 'scheduled', 'acknowledged', 'completed'] as const
+
+/** When something that was sent passed a stage of its way. */
+export interface TxTimestamp {
+  /** Which send: counted from 0 for datagrams, the last byte's offset for streams (SOF_TIMESTAMPING_OPT_ID). */
+  key: number
+  /** 'sent': to the device · 'scheduled': to its queue · 'acknowledged': by the peer · 'completed': by the device. */
+  stage: (typeof STAGES)[number]
+  /** Whether the device's own clock says so. */
+  hardware: boolean
+  /** Seconds and nanoseconds of that clock; the system's real time unless `hardware`. */
+  seconds: number
+  nanoseconds: number
+}
 
 export class CommandOperations extends ProcessOperations {
   /**
@@ -133,6 +155,45 @@ export class CommandOperations extends ProcessOperations {
     prepCmdSock(slot.sqe, command, -1, level, name, address, value?.length ?? 0)
     this.aim(slot, file)
     return this.engine.promise(slot)
+  }
+
+  /**
+   * Tells when what is sent on a socket goes out, again and again with one request.
+   *
+   * Which stages are told is set with `setsockopt(file, SOL_SOCKET, SO_TIMESTAMPING, …)` before: SOF_TIMESTAMPING_TX_SOFTWARE and
+   * the like, SOF_TIMESTAMPING_SOFTWARE, and SOF_TIMESTAMPING_OPT_ID with SOF_TIMESTAMPING_OPT_TSONLY, without which nothing comes. The
+   * ring needs `cqe32` or `cqeMixed`.
+   *
+   * @throws ERR_INVALID_STATE: completions have 16 bytes · ENOTSUP (not a socket, or a kernel before 6.17) · EINVAL
+   * @kernel 6.17 · IORING_OP_URING_CMD with SOCKET_URING_OP_TX_TIMESTAMP
+   * @man io_uring_prep_cmd_sock(3), socket(7)
+   */
+  txTimestamps(file: FileTarget, options?: MultishotOptions): Multishot<TxTimestamp> {
+    checkTarget(file, 'uring_cmd')
+    const { engine } = this
+    if (!(engine.ring.setupFlags & (IORING_SETUP_CQE32 | IORING_SETUP_CQE_MIXED)))
+      throw stateError(
+        "Cannot receive timestamps: the ring's completions have 16 bytes; make it with cqe32 or cqeMixed",
+      )
+    const kind: MultishotKind<TxTimestamp> = {
+      syscall: 'uring_cmd',
+      arm: () => {
+        const slot = engine.begin(IORING_OP_URING_CMD, { ref: options?.ref })
+        if (slot === null) return null
+        prepCmdSock(slot.sqe, SOCKET_URING_OP_TX_TIMESTAMP, -1, 0, 0, 0, 0)
+        this.aim(slot, file)
+        return slot
+      },
+      item: (key, flags) => ({
+        key,
+        stage: STAGES[(flags >>> IORING_TIMESTAMP_TYPE_SHIFT) & 3]!,
+        hardware: (flags & IORING_CQE_F_TSTAMP_HW) !== 0,
+        seconds: (engine.extraWord(0) >>> 0) + engine.extraWord(1) * 2 ** 32,
+        nanoseconds: engine.extraWord(2) >>> 0,
+      }),
+      discard: () => {},
+    }
+    return new Multishot(engine, kind, options)
   }
 
   /**

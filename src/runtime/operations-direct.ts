@@ -16,7 +16,7 @@ import {
   IORING_OP_WRITEV_FIXED,
 } from '../sys/abi.ts'
 import { O_CLOEXEC } from '../sys/constants.ts'
-import { argumentTypeError, argumentValueError, rangeError, stateError } from '../sys/error.ts'
+import { abortError, argumentTypeError, argumentValueError, rangeError, stateError } from '../sys/error.ts'
 import { checkInteger } from '../sys/validate.ts'
 import type { Engine } from './engine.ts'
 import { FixedFiles } from './fixed-files.ts'
@@ -191,7 +191,7 @@ export class DirectOperations extends AdviceOperations {
       if (signal?.aborted !== true) return [take(reader), take(writer)]
       drop(reader)
       drop(writer)
-      throw this.engine.abortErrorOf(signal)
+      throw abortError(signal)
     }
   }
 
@@ -227,7 +227,7 @@ export class DirectOperations extends AdviceOperations {
     slot.finish = (index): FixedFile => {
       if (signal?.aborted !== true) return this.files.adopt(index)
       this.files.dropLate(index)
-      throw this.engine.abortErrorOf(signal)
+      throw abortError(signal)
     }
   }
 

@@ -4,8 +4,9 @@
 import { sqeSetOffWords } from '../op/modify.ts'
 import { prepTimeout } from '../op/prep-control.ts'
 import { prepMsgRing, prepMsgRingCqeFlags, prepMsgRingFdAlloc } from '../op/prep-sync.ts'
+import { Sqe } from '../ring/sqe.ts'
 import { IORING_CQE_BUFFER_SHIFT, IORING_OP_MSG_RING, IORING_OP_TIMEOUT } from '../sys/abi.ts'
-import { argumentTypeError, ringClosedError, stateError } from '../sys/error.ts'
+import { argumentTypeError, argumentValueError, ringClosedError, stateError } from '../sys/error.ts'
 import { checkFd, checkInteger } from '../sys/validate.ts'
 import type { Engine } from './engine.ts'
 import { Inbox, messageHigh, messageLow, type RingMessage } from './inbox.ts'
@@ -24,12 +25,31 @@ const TEN_YEARS_MS = 10 * 365 * 86_400_000
 function targetFd(target: unknown): number {
   if (target instanceof Operations) {
     if (target.engine.closed) throw ringClosedError('send a message')
-    return target.engine.ring.fd
+    const { fd } = target.engine.ring
+    if (fd < 0)
+      throw argumentValueError('target', fd, 'must have an fd: a ring with registeredFdOnly gets no messages')
+    return fd
   }
   if (typeof target !== 'number')
     throw argumentTypeError('target', 'of type number or an instance of Uring', target)
   checkFd(target, 'target')
   return target
+}
+
+function checkMessage(message: { value?: number; data?: number; tag?: number }): Required<typeof message> {
+  if (typeof message !== 'object' || message === null)
+    throw argumentTypeError('message', 'of type object', message)
+  const { value = 0, data = 0, tag = 0 } = message
+  checkInteger('message.value', value, -0x80000000, 0x7fffffff)
+  checkInteger('message.data', data, 0)
+  checkInteger('message.tag', tag, 0, 65535)
+  return { value, data, tag }
+}
+
+function writeMessage(sqe: Sqe, fd: number, value: number, data: number, tag: number): void {
+  if (tag === 0) prepMsgRing(sqe, fd, value, 0, 0)
+  else prepMsgRingCqeFlags(sqe, fd, value, 0, 0, tag << IORING_CQE_BUFFER_SHIFT)
+  sqeSetOffWords(sqe, messageLow(data, false), messageHigh(data))
 }
 
 export class MessageOperations extends ZeroCopyOperations {
@@ -65,18 +85,29 @@ export class MessageOperations extends ZeroCopyOperations {
     options?: OperationOptions,
   ): Promise<void> {
     const fd = targetFd(target)
-    if (typeof message !== 'object' || message === null)
-      throw argumentTypeError('message', 'of type object', message)
-    const { value = 0, data = 0, tag = 0 } = message
-    checkInteger('message.value', value, -0x80000000, 0x7fffffff)
-    checkInteger('message.data', data, 0)
-    checkInteger('message.tag', tag, 0, 65535)
+    const { value, data, tag } = checkMessage(message)
     const slot = this.engine.begin(IORING_OP_MSG_RING, options)
     if (slot === null) return this.engine.later(() => this.msgRing(target, message, options), options)
-    if (tag === 0) prepMsgRing(slot.sqe, fd, value, 0, 0)
-    else prepMsgRingCqeFlags(slot.sqe, fd, value, 0, 0, tag << IORING_CQE_BUFFER_SHIFT)
-    sqeSetOffWords(slot.sqe, messageLow(data, false), messageHigh(data))
+    writeMessage(slot.sqe, fd, value, data, tag)
     await this.engine.promise(slot)
+  }
+
+  /**
+   * As `msgRing`, at once and without this ring's queue: the message is in the other's queue when this returns.
+   *
+   * For what must not wait for the next turn of the event loop, such as a last word before this thread blocks or ends.
+   *
+   * @throws EBADFD, EBADF (no ring) · EOVERFLOW · EINVAL (a kernel before 6.13) · ERR_* (nothing was sent)
+   * @kernel 6.13 · IORING_REGISTER_SEND_MSG_RING
+   * @man io_uring_register_sync_msg(3)
+   */
+  msgRingSync(target: MessageTarget, message: { value?: number; data?: number; tag?: number }): void {
+    const fd = targetFd(target)
+    const { value, data, tag } = checkMessage(message)
+    if (this.engine.closed) throw ringClosedError('send a message')
+    const sqe = new Sqe(new ArrayBuffer(64), 0, 64)
+    writeMessage(sqe, fd, value, data, tag)
+    this.engine.ring.registerSyncMsg(sqe.words)
   }
 
   /**

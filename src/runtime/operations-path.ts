@@ -24,7 +24,7 @@ import {
   IORING_OP_UNLINKAT,
 } from '../sys/abi.ts'
 import { AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC, STATX_BASIC_STATS, STATX_BTIME } from '../sys/constants.ts'
-import { argumentValueError } from '../sys/error.ts'
+import { abortError, argumentValueError } from '../sys/error.ts'
 import { decodeStatx, type Statx } from '../sys/statx.ts'
 import { Scratch } from './memory-pool.ts'
 import {
@@ -177,7 +177,7 @@ export class PathOperations extends FileOperations {
         if (!signal.aborted) return res
         if (direct === undefined) this.engine.closeLate(res)
         else this.closeFixed(direct).catch(() => {})
-        throw this.engine.abortErrorOf(signal)
+        throw abortError(signal)
       }
     }
     return this.engine.promise(slot)

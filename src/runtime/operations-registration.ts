@@ -7,9 +7,11 @@ import {
   IO_URING_NAPI_TRACKING_DYNAMIC,
   IO_URING_NAPI_TRACKING_INACTIVE,
   IO_URING_NAPI_TRACKING_STATIC,
+  IORING_MAX_CQ_ENTRIES,
+  IORING_MAX_ENTRIES,
 } from '../sys/abi.ts'
 import { CLOCK_BOOTTIME, CLOCK_MONOTONIC } from '../sys/constants.ts'
-import { argumentTypeError, argumentValueError, ringClosedError } from '../sys/error.ts'
+import { argumentTypeError, argumentValueError, ringClosedError, stateError } from '../sys/error.ts'
 import { checkBoolean, checkInteger } from '../sys/validate.ts'
 import type { Engine } from './engine.ts'
 import { CommandOperations } from './operations-command.ts'
@@ -61,6 +63,8 @@ const TRACKING = {
   static: IO_URING_NAPI_TRACKING_STATIC,
   inactive: IO_URING_NAPI_TRACKING_INACTIVE,
 } as const
+/** Completions that no operation in flight stands for: cancel requests, the loop's poll. */
+const RESERVE = 8
 const CLOCKS = { monotonic: CLOCK_MONOTONIC, boottime: CLOCK_BOOTTIME } as const
 
 export class RegistrationOperations extends CommandOperations {
@@ -148,6 +152,28 @@ export class RegistrationOperations extends CommandOperations {
     if (!Object.hasOwn(CLOCKS, name))
       throw argumentValueError('name', name, "must be 'monotonic' or 'boottime'")
     this.engine.ring.registerClock(CLOCKS[name])
+  }
+
+  /**
+   * Gives the ring's queues other sizes; what is in flight and queued goes on. Only the default kind of ring can (`deferTaskrun`).
+   *
+   * How many operations may be in flight stays as it was when the ring was made.
+   *
+   * @param sizes `entries` of the submission queue, `cqEntries` of the completion queue
+   * @throws ERR_OUT_OF_RANGE: fewer completions than operations may be in flight · EINVAL (a kernel before 6.13) · EOVERFLOW
+   * @kernel 6.13 · IORING_REGISTER_RESIZE_RINGS
+   * @man io_uring_resize_rings(3)
+   */
+  resize(sizes: { entries: number; cqEntries: number }): void {
+    this.#open()
+    checkOptions('sizes', sizes)
+    const { entries, cqEntries } = sizes
+    checkInteger('sizes.entries', entries, 1, IORING_MAX_ENTRIES)
+    checkInteger('sizes.cqEntries', cqEntries, this.engine.slots.max + RESERVE, IORING_MAX_CQ_ENTRIES)
+    if (this.engine.linking !== 0) throw stateError('Cannot resize the ring while a chain is being written')
+    // Entries that are claimed and not written yet would be lost from sight; there are none between two operations.
+    this.engine.flush()
+    this.engine.ring.resizeRings(entries, cqEntries)
   }
 
   #open(): void {

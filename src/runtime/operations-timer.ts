@@ -27,14 +27,15 @@ import {
   IORING_POLL_UPDATE_EVENTS,
   IORING_TIMEOUT_ABS,
 } from '../sys/abi.ts'
-import { argumentTypeError, argumentValueError, ringClosedError } from '../sys/error.ts'
+import { ETIMEDOUT } from '../sys/errno.ts'
+import { argumentTypeError, argumentValueError, errnoError, ringClosedError } from '../sys/error.ts'
 import { checkInteger } from '../sys/validate.ts'
 import type { Engine } from './engine.ts'
 import { checkTarget, checkWord, type FileTarget } from './operations.ts'
 import { type ClockOptions, checkMs, timeoutFlags } from './operations-control.ts'
 import { ProvidedOperations } from './operations-provided.ts'
 import type { OperationOptions } from './options.ts'
-import { FixedFile } from './resource.ts'
+import { FixedFile, Resource } from './resource.ts'
 import { collect, type Outcome } from './sinks.ts'
 import type { Slot } from './slots.ts'
 
@@ -293,18 +294,7 @@ export class TimerOperations extends ProvidedOperations {
    * @man io_uring_prep_cancel(3), io_uring_cancelation(7)
    */
   async cancel(target: CancelTarget, options?: OperationOptions): Promise<number> {
-    if (typeof target !== 'object' || target === null)
-      throw argumentTypeError('target', 'of type object', target)
-    const { fd, op, all } = target
-    if ((all === true) === (fd !== undefined || op !== undefined))
-      throw argumentValueError('target', target, 'must be { all: true }, or name fd, op, or both')
-    if (fd !== undefined) checkTarget(fd, 'cancel')
-    const opcode = op === undefined ? 0 : opcodeOf(op)
-    let flags = IORING_ASYNC_CANCEL_ALL
-    if (all === true) flags |= IORING_ASYNC_CANCEL_ANY
-    if (op !== undefined) flags |= IORING_ASYNC_CANCEL_OP
-    if (fd !== undefined) flags |= IORING_ASYNC_CANCEL_FD
-    if (fd instanceof FixedFile) flags |= IORING_ASYNC_CANCEL_FD_FIXED
+    const { fd, flags, opcode } = readTarget(target)
     const slot = this.engine.begin(IORING_OP_ASYNC_CANCEL, options)
     if (slot === null) return this.engine.later(() => this.cancel(target, options), options)
     prepCancel(slot.sqe, 0, flags)
@@ -313,6 +303,45 @@ export class TimerOperations extends ProvidedOperations {
     else if (fd !== undefined) this.aim(slot, fd)
     return this.engine.promise(slot)
   }
+
+  /**
+   * As `cancel`, at once and blocking this thread until it has happened or the time is over; what is queued goes down first.
+   *
+   * The cancelled promises still settle in a later turn of the event loop, when their completions are read.
+   *
+   * @param timeoutMs longest wait
+   * @returns how many the kernel cancelled, 0 when nothing matched
+   * @throws ETIMEDOUT (asked, but not over yet) · EALREADY (they run and can't be stopped) · EBADF · ERR_*
+   * @kernel 6.0 · IORING_REGISTER_SYNC_CANCEL
+   * @man io_uring_register_sync_cancel(3)
+   */
+  cancelSync(target: CancelTarget, timeoutMs = 1000): number {
+    const { fd, flags, opcode } = readTarget(target)
+    checkInteger('timeoutMs', timeoutMs, 0)
+    if (this.engine.closed) throw ringClosedError()
+    this.engine.flush()
+    const number = fd instanceof FixedFile ? fd.index : fd instanceof Resource ? fd.fd : (fd ?? -1)
+    const result = this.engine.ring.registerSyncCancel({ fd: number, flags, opcode, timeoutMs })
+    if (result >= 0 || result === ENOENT) return Math.max(result, 0)
+    throw errnoError(result === ETIME ? -ETIMEDOUT : result, 'cancel')
+  }
+}
+
+/** What to cancel, as the kernel is told. */
+function readTarget(target: CancelTarget): { fd: FileTarget | undefined; flags: number; opcode: number } {
+  if (typeof target !== 'object' || target === null)
+    throw argumentTypeError('target', 'of type object', target)
+  const { fd, op, all } = target
+  if ((all === true) === (fd !== undefined || op !== undefined))
+    throw argumentValueError('target', target, 'must be { all: true }, or name fd, op, or both')
+  if (fd !== undefined) checkTarget(fd, 'cancel')
+  const opcode = op === undefined ? 0 : opcodeOf(op)
+  let flags = IORING_ASYNC_CANCEL_ALL
+  if (all === true) flags |= IORING_ASYNC_CANCEL_ANY
+  if (op !== undefined) flags |= IORING_ASYNC_CANCEL_OP
+  if (fd !== undefined) flags |= IORING_ASYNC_CANCEL_FD
+  if (fd instanceof FixedFile) flags |= IORING_ASYNC_CANCEL_FD_FIXED
+  return { fd, flags, opcode }
 }
 
 /** The number of an opcode by its number or name. */

@@ -1,9 +1,16 @@
-// Sending without copying, and to an address, as promises.
+// Sending without copying, from several buffers, and to an address, as promises.
 // Flow: Uring → this → op/prep-net.ts, sinks.ts, engine.ts. man io_uring_prep_send_zc(3)
 // Two CQEs come: the result, and a notification that the memory is free. The promise waits for the second. Which is last says
 // F_MORE alone, as failed sends may have a notification too.
 
-import { prepSend, prepSendmsgZc, prepSendSetAddr, prepSendZc, prepSendZcFixed } from '../op/prep-net.ts'
+import {
+  prepSend,
+  prepSendmsgZc,
+  prepSendmsgZcFixed,
+  prepSendSetAddr,
+  prepSendZc,
+  prepSendZcFixed,
+} from '../op/prep-net.ts'
 import { SQE } from '../ring/sqe.ts'
 import {
   IORING_CQE_F_NOTIF,
@@ -11,11 +18,13 @@ import {
   IORING_OP_SEND,
   IORING_OP_SEND_ZC,
   IORING_OP_SENDMSG_ZC,
+  IORING_SEND_VECTORIZED,
   IORING_SEND_ZC_REPORT_USAGE,
 } from '../sys/abi.ts'
 import { MSG_NOSIGNAL } from '../sys/constants.ts'
-import { argumentTypeError } from '../sys/error.ts'
+import { argumentTypeError, argumentValueError, rangeError } from '../sys/error.ts'
 import { encodeSockaddr, type SocketAddress } from '../sys/sockaddr.ts'
+import { type GatedFlag, withFlag } from './flag-gate.ts'
 import { checkRange, checkTarget, checkView, type FileTarget, optionalWord } from './operations.ts'
 import { EpollOperations } from './operations-epoll.ts'
 import { type MessageOptions, MSGHDR_BYTES, type OutgoingMessage } from './operations-net.ts'
@@ -36,6 +45,21 @@ export interface ZeroCopyResult {
   bytes: number
   /** Whether the kernel copied them (always on loopback); undefined unless `reportUsage` asked. */
   copied: boolean | undefined
+}
+
+const IOV_MAX = 1024
+const VECTORIZED: GatedFlag = {
+  name: 'IORING_SEND_VECTORIZED',
+  since: '6.17',
+  write: (sqe) => {
+    prepSend(sqe, -1, 0, 0, 0)
+    sqe.words[SQE.OPCODE]! |= IORING_SEND_VECTORIZED << 16
+  },
+}
+const FIXED_MESSAGE: GatedFlag = {
+  name: 'IORING_RECVSEND_FIXED_BUF of SENDMSG_ZC',
+  since: '6.15',
+  write: (sqe) => prepSendmsgZcFixed(sqe, -1, 0, 0, 0),
 }
 
 export class ZeroCopyOperations extends EpollOperations {
@@ -79,6 +103,7 @@ export class ZeroCopyOperations extends EpollOperations {
    *
    * Buffers, and control data, are the kernel's until the promise settles.
    *
+   * @param options.fixed the buffers are of `alloc`, all of one region, and are sent as registered ones @kernel 6.15
    * @throws EPIPE · ECONNRESET · ENOTCONN · ENOTSUP (not a TCP or UDP socket)
    * @kernel 6.1 · IORING_OP_SENDMSG_ZC
    * @man io_uring_prep_sendmsg_zc(3), sendmsg(2)
@@ -86,7 +111,17 @@ export class ZeroCopyOperations extends EpollOperations {
   async sendmsgZc(
     file: FileTarget,
     message: OutgoingMessage,
-    options?: OperationOptions & { flags?: number; ioprio?: number; reportUsage?: boolean },
+    options?: OperationOptions & { flags?: number; ioprio?: number; reportUsage?: boolean; fixed?: boolean },
+  ): Promise<ZeroCopyResult> {
+    if (options?.fixed === true)
+      return withFlag(this.engine, FIXED_MESSAGE, this.#sendmsgZc(file, message, options))
+    return this.#sendmsgZc(file, message, options)
+  }
+
+  async #sendmsgZc(
+    file: FileTarget,
+    message: OutgoingMessage,
+    options?: OperationOptions & { flags?: number; ioprio?: number; reportUsage?: boolean; fixed?: boolean },
   ): Promise<ZeroCopyResult> {
     checkTarget(file, 'sendmsg')
     const flags = optionalWord('options.flags', options?.flags) | MSG_NOSIGNAL
@@ -94,13 +129,14 @@ export class ZeroCopyOperations extends EpollOperations {
     if (!Array.isArray(message?.buffers))
       throw argumentTypeError('message.buffers', 'an instance of Array', message?.buffers)
     const iovecs = this.iovecs(message.buffers)
+    const bufIndex = options?.fixed === true ? this.#regionOf(message.buffers) : -1
     const { control } = message
     if (control !== undefined) checkView(control, 'message.control')
     const controlLength = control?.byteLength ?? 0
     const controlAddress = controlLength === 0 ? 0 : this.engine.addresses.of(control!)
     const name = message.address === undefined ? undefined : encodeSockaddr(message.address)
     const slot = this.engine.begin(IORING_OP_SENDMSG_ZC, options)
-    if (slot === null) return this.engine.later(() => this.sendmsgZc(file, message, options), options)
+    if (slot === null) return this.engine.later(() => this.#sendmsgZc(file, message, options), options)
     slot.held = [iovecs.bytes, ...message.buffers, control]
     const { scratch } = this.engine
     if (name !== undefined) scratch.bytes.set(name, scratch.offset(slot.index) + MSGHDR_BYTES)
@@ -112,10 +148,97 @@ export class ZeroCopyOperations extends EpollOperations {
       controlAddress,
       controlLength,
     )
-    prepSendmsgZc(slot.sqe, -1, scratch.address(slot.index), flags)
+    if (bufIndex >= 0) prepSendmsgZcFixed(slot.sqe, -1, scratch.address(slot.index), flags, bufIndex)
+    else prepSendmsgZc(slot.sqe, -1, scratch.address(slot.index), flags)
     slot.sqe.words[SQE.OPCODE]! |= ioprio << 16
     this.aim(slot, file)
     return this.#notified(slot, options)
+  }
+
+  /** The registered buffer that all of them lie in. */
+  #regionOf(buffers: readonly ArrayBufferView[]): number {
+    let found = -1
+    for (const buffer of buffers) {
+      const index = buffer instanceof Uint8Array ? this.engine.arena.find(buffer)?.region.bufIndex : undefined
+      if (index === undefined || index < 0 || (found >= 0 && index !== found)) {
+        throw argumentValueError(
+          'message.buffers',
+          buffers,
+          'must be of alloc(), registered, and of one region to be sent as fixed ones',
+        )
+      }
+      found = index
+    }
+    if (found < 0)
+      throw argumentValueError('message.buffers', buffers, 'must not be empty to be sent as fixed ones')
+    return found
+  }
+
+  /**
+   * Sends several buffers, one behind the other, with one request: `sendmsg` without its header.
+   *
+   * They are the kernel's until the promise settles; nothing is copied at once.
+   *
+   * @returns bytes sent, possibly fewer than there are
+   * @throws EPIPE · ECONNRESET · ENOTCONN · ERR_RING_FEATURE
+   * @kernel 6.17 · IORING_OP_SEND with IORING_SEND_VECTORIZED
+   * @man io_uring_prep_send(3), sendmsg(2)
+   */
+  async sendv(
+    file: FileTarget,
+    buffers: readonly ArrayBufferView[],
+    options?: OperationOptions & { flags?: number; ioprio?: number },
+  ): Promise<number> {
+    return withFlag(this.engine, VECTORIZED, this.#vectored(file, buffers, options))
+  }
+
+  /**
+   * As `sendv`, without copying.
+   * @throws EPIPE · ECONNRESET · ENOTCONN · ENOTSUP (not a TCP or UDP socket) · ERR_RING_FEATURE
+   * @kernel 6.17 · IORING_OP_SEND_ZC with IORING_SEND_VECTORIZED
+   * @man io_uring_prep_send_zc(3), sendmsg(2)
+   */
+  async sendvZc(
+    file: FileTarget,
+    buffers: readonly ArrayBufferView[],
+    options?: OperationOptions & { flags?: number; ioprio?: number; reportUsage?: boolean },
+  ): Promise<ZeroCopyResult> {
+    const begun = this.#begunVectors(IORING_OP_SEND_ZC, file, buffers, options)
+    if (begun === null) return this.engine.later(() => this.sendvZc(file, buffers, options), options)
+    return withFlag(this.engine, VECTORIZED, this.#notified(begun, options))
+  }
+
+  async #vectored(
+    file: FileTarget,
+    buffers: readonly ArrayBufferView[],
+    options?: OperationOptions & { flags?: number; ioprio?: number },
+  ): Promise<number> {
+    const slot = this.#begunVectors(IORING_OP_SEND, file, buffers, options)
+    if (slot === null) return this.engine.later(() => this.#vectored(file, buffers, options), options)
+    return this.engine.promise(slot)
+  }
+
+  #begunVectors(
+    opcode: number,
+    file: FileTarget,
+    buffers: readonly ArrayBufferView[],
+    options?: OperationOptions & { flags?: number; ioprio?: number; reportUsage?: boolean },
+  ): Slot | null {
+    checkTarget(file, 'send')
+    if (!Array.isArray(buffers)) throw argumentTypeError('buffers', 'an instance of Array', buffers)
+    if (buffers.length > IOV_MAX) throw rangeError('buffers.length', `<= ${IOV_MAX}`, buffers.length)
+    const flags = optionalWord('options.flags', options?.flags) | MSG_NOSIGNAL
+    const ioprio = this.#ioprio(options) | IORING_SEND_VECTORIZED
+    const iovecs = this.iovecs(buffers)
+    const slot = this.engine.begin(opcode, options)
+    if (slot === null) return null
+    slot.held = [iovecs.bytes, ...buffers]
+    if (opcode === IORING_OP_SEND) {
+      prepSend(slot.sqe, -1, iovecs.address, buffers.length, flags)
+      slot.sqe.words[SQE.OPCODE]! |= ioprio << 16
+    } else prepSendZc(slot.sqe, -1, iovecs.address, buffers.length, flags, ioprio)
+    this.aim(slot, file)
+    return slot
   }
 
   /**

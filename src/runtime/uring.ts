@@ -6,6 +6,7 @@ import {
   IORING_SETUP_COOP_TASKRUN,
   IORING_SETUP_DEFER_TASKRUN,
   IORING_SETUP_IOPOLL,
+  IORING_SETUP_SQ_REWIND,
   IORING_SETUP_SQPOLL,
 } from '../sys/abi.ts'
 import { CTL } from '../sys/driver.ts'
@@ -13,6 +14,7 @@ import {
   argumentTypeError,
   argumentValueError,
   errnoError,
+  invalidArgument,
   rangeError,
   ringClosedError,
   ringUnavailableError,
@@ -122,6 +124,9 @@ export class Uring extends RegistrationOperations {
       throw argumentValueError('options.wait', wait, "must be 'auto', 'ring' or 'epoll'")
     if (!(Number.isInteger(fixedFiles) && fixedFiles >= 0 && fixedFiles <= 1048576)) {
       throw rangeError('options.fixedFiles', '>= 0 && <= 1048576', fixedFiles)
+    }
+    if (options.sqRewind === true || ((options.flags ?? 0) & IORING_SETUP_SQ_REWIND) !== 0) {
+      throw invalidArgument('Cannot use sqRewind: the event loop submits too; use Ring of ringcore/ring')
     }
     const allowed = options.allow === undefined ? undefined : checkAllow(options.allow)
     const host = ['bun', 'deno'].find((name) => name in process.versions)

@@ -148,6 +148,11 @@ export const MADV_DONTNEED_LOCKED = 24
 /** Since 6.1 */
 export const MADV_COLLAPSE = 25
 
+// — mmap(2) —
+
+/** Huge pages, of which `vm.nr_hugepages` must have some. */
+export const MAP_HUGETLB = 0x40000
+
 // — sync_file_range(2) —
 
 export const SYNC_FILE_RANGE_WAIT_BEFORE = 0x1
@@ -360,6 +365,25 @@ export const IPV6_V6ONLY = 26
 export const IPV6_RECVPKTINFO = 49
 export const IPV6_PKTINFO = 50
 export const IPV6_TCLASS = 67
+
+// — SO_TIMESTAMPING: linux/net_tstamp.h —
+
+/** Takes a time when a packet is handed to the device. */
+export const SOF_TIMESTAMPING_TX_HARDWARE = 0x1
+/** Takes a time when the driver has it. */
+export const SOF_TIMESTAMPING_TX_SOFTWARE = 0x2
+/** Reports the times that the system took. */
+export const SOF_TIMESTAMPING_SOFTWARE = 0x10
+/** Reports the times that the device took. */
+export const SOF_TIMESTAMPING_RAW_HARDWARE = 0x40
+/** Counts what is sent, so that a report can name it. */
+export const SOF_TIMESTAMPING_OPT_ID = 0x80
+/** Takes a time when a packet enters the device's queue. */
+export const SOF_TIMESTAMPING_TX_SCHED = 0x100
+/** Takes a time when the peer has acknowledged (TCP). */
+export const SOF_TIMESTAMPING_TX_ACK = 0x200
+/** Reports the time without a copy of the packet. */
+export const SOF_TIMESTAMPING_OPT_TSONLY = 0x800
 
 // — waitid(2) —
 

@@ -1,7 +1,12 @@
 // The driver over native/addon.c, through Node-API.
 // Flow: open-driver.ts → this → the addon.
 
-import { SYS_IO_URING_ENTER, SYS_IO_URING_REGISTER, SYS_IO_URING_SETUP } from './abi.ts'
+import {
+  IORING_SETUP_REGISTERED_FD_ONLY,
+  SYS_IO_URING_ENTER,
+  SYS_IO_URING_REGISTER,
+  SYS_IO_URING_SETUP,
+} from './abi.ts'
 import type { Driver, RingHandle, RingLayout } from './driver.ts'
 
 /** What the addon exports; rings are passed as the address of their record, which the addon checks against its list. */
@@ -44,6 +49,12 @@ function layoutWords(layout: RingLayout): BigUint64Array {
   )
 }
 
+/** Whether io_uring_setup will answer with an index instead of an fd. */
+function isIndexed(params: Uint8Array): boolean {
+  const flags = new DataView(params.buffer, params.byteOffset).getUint32(8, true)
+  return (flags & IORING_SETUP_REGISTERED_FD_ONLY) !== 0
+}
+
 /** Makes the driver of a loaded addon. */
 export function napiDriver(addon: Addon): Driver {
   const { syscall, map, unmap, hold, detach, inKernel, turn, loopOpen, loopActivate } = addon
@@ -54,8 +65,9 @@ export function napiDriver(addon: Addon): Driver {
     )
   return {
     name: 'napi',
-    // The 1 is for the addon: it closes the ring's fd if the thread ends before `attach` takes it.
-    setup: (entries, params) => syscall(SYS_IO_URING_SETUP, entries, addressOf(params), 0, 0, 0, 1),
+    // The 1 is for the addon: it closes the ring's fd if the thread ends before `attach` takes it. An index is no fd.
+    setup: (entries, params) =>
+      syscall(SYS_IO_URING_SETUP, entries, addressOf(params), 0, 0, 0, isIndexed(params) ? 0 : 1),
     enter: (fd, toSubmit, minComplete, flags, argAddress, argBytes) =>
       syscall(SYS_IO_URING_ENTER, fd, toSubmit, minComplete, flags, argAddress, argBytes),
     register: (fd, opcode, argAddress, argCount) =>

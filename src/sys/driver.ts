@@ -41,6 +41,7 @@ export type RingHandle = { readonly __ring: unique symbol }
 
 /** What the native side must know of a ring, to drain it and to tear it down when the thread dies. Addresses, all of them. */
 export interface RingLayout {
+  /** The fd; with REGISTERED_FD_ONLY the index in this thread's table. */
   fd: number
   setupFlags: number
   sqHead: number
@@ -81,7 +82,8 @@ export interface Driver {
   /** Any other system call, for cold paths; numbers differ by CPU, see syscalls.ts. */
   syscall(nr: number, a?: number, b?: number, c?: number, d?: number, e?: number, f?: number): number
   /**
-   * Maps memory: `fd` -1 gives zeroed anonymous pages, else the ring's `offset`. Not inherited by forked children.
+   * Maps memory: `fd` -1 gives zeroed anonymous pages (huge ones if `offset` is MAP_HUGETLB), else the ring's `offset`. Not
+   * inherited by forked children. What is mapped of a ring's fd and held by it turns to zero pages when the ring ends.
    * The pages go back when the ArrayBuffer is collected and no ring that `attach`ed them is alive.
    */
   map(fd: number, lengthBytes: number, offset: number): ArrayBuffer | number

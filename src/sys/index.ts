@@ -6,7 +6,9 @@
 // The layers above do that (ringcore, ringcore/ring).
 
 import { SYS_IO_URING_SETUP } from './abi.ts'
+import { MAP_HUGETLB } from './constants.ts'
 import { argumentTypeError, rangeError } from './error.ts'
+import { HUGE_PAGE_BYTES } from './memory.ts'
 import { openDriver } from './open-driver.ts'
 import type { StructBase } from './struct.ts'
 import { io_uring_params } from './structs-ring.ts'
@@ -123,15 +125,20 @@ export function syscall(nr: number, ...args: readonly number[]): number {
  * Maps a part of a ring, shared with the kernel; fd -1 gives zeroed pages of their own.
  *
  * The pages stay until `munmap`, or until nothing refers to the ArrayBuffer any more. Children do not inherit them.
- * @param length bytes
- * @param offset IORING_OFF_*
- * @returns the memory, or -errno
+ * @param length bytes; of huge pages a multiple of 2 MiB
+ * @param offset IORING_OFF_*; with fd -1, MAP_HUGETLB for huge pages
+ * @returns the memory, or -errno: -ENOMEM when no huge page is free (sysctl vm.nr_hugepages)
  * @man mmap(2)
  */
 export function mmap(fd: number, length: number, offset = 0): ArrayBuffer | number {
   checkInteger('fd', fd, -1, 0x7fffffff)
   checkInteger('length', length, 1)
   checkInteger('offset', offset, 0)
+  if (fd === -1 && offset !== 0) {
+    if (offset !== MAP_HUGETLB)
+      throw rangeError('offset', `0 or MAP_HUGETLB (${MAP_HUGETLB}) with fd -1`, offset)
+    if (length % HUGE_PAGE_BYTES !== 0) throw rangeError('length', `a multiple of ${HUGE_PAGE_BYTES}`, length)
+  }
   return openDriver().map(fd, length, offset)
 }
 

@@ -35,3 +35,6 @@ export function writeU64(words: Int32Array, index: number, value: number | bigin
 export function readU64(words: Int32Array, index: number): number {
   return (words[index]! >>> 0) + (words[index + 1]! >>> 0) * TWO_32
 }
+
+/** Bytes of a huge page, on x86-64 and (with 4 KiB pages) arm64. */
+export const HUGE_PAGE_BYTES = 2 * 1024 * 1024

@@ -43,6 +43,12 @@ export interface Statx {
   /** O_DIRECT: alignment of memory and of offsets in bytes; 0 when not asked for (STATX_DIOALIGN) or not possible. */
   dioMemAlign: number
   dioOffsetAlign: number
+  /** O_DIRECT: alignment of offsets of reads, where it is smaller (STATX_DIO_READ_ALIGN); 0 when not asked for or not told. */
+  dioReadOffsetAlign: number
+  /** RWF_ATOMIC: smallest and largest write in bytes, most pieces of one; 0 when not asked for (STATX_WRITE_ATOMIC) or not possible. */
+  atomicWriteUnitMin: number
+  atomicWriteUnitMax: number
+  atomicWriteSegmentsMax: number
 }
 
 /** The same in BigInts; times in whole milliseconds and in nanoseconds since 1970. */
@@ -102,6 +108,10 @@ export function decodeStatx(bytes: Uint8Array, byteOffset = 0): Statx {
     attributesMask: view.getUint32(56, true),
     dioMemAlign: view.getUint32(152, true),
     dioOffsetAlign: view.getUint32(156, true),
+    dioReadOffsetAlign: view.getUint32(180, true),
+    atomicWriteUnitMin: view.getUint32(168, true),
+    atomicWriteUnitMax: view.getUint32(172, true),
+    atomicWriteSegmentsMax: view.getUint32(176, true),
   }
 }
 

@@ -9,8 +9,9 @@ export const RINGS: Readonly<Record<string, UringOptions>> = {
   'waiting in epoll': { wait: 'epoll' },
   plain: { deferTaskrun: false },
   cooperative: { coopTaskrun: true, taskrunFlag: true },
+  'without an fd': { noMmap: true, registeredFdOnly: true },
   sqpoll: { sqpoll: true, sqThreadIdleMs: 5 },
 }
 
 /** The same, less those that differ only in where the thread waits. */
-export const DISTINCT_RINGS: readonly string[] = ['waiting in the ring', 'plain', 'sqpoll']
+export const DISTINCT_RINGS: readonly string[] = ['waiting in the ring', 'plain', 'without an fd', 'sqpoll']
