@@ -97,6 +97,10 @@ function statxOf(stats: BigIntStats): Statx {
     attributesMask: 0,
     dioMemAlign: 0,
     dioOffsetAlign: 0,
+    dioReadOffsetAlign: 0,
+    atomicWriteUnitMin: 0,
+    atomicWriteUnitMax: 0,
+    atomicWriteSegmentsMax: 0,
   }
 }
 

@@ -1,8 +1,10 @@
 // The door `ringcore/fs`: node:fs/promises, on the ring where there is one.
-// Flow: programs → this → promises-paths.ts, promises-files.ts, promises-trees.ts, promises-batches.ts, file-handle.ts; node:fs/promises for all that has no opcode.
+// Flow: programs → this → promises-paths.ts, promises-files.ts, promises-trees.ts, promises-batches.ts, file-handle.ts, direct-file.ts, append-log.ts; node:fs/promises for all that has no opcode.
 // docs/fs.md says which function goes which way, and why.
 
 import node from 'node:fs/promises'
+import { AppendLog } from './append-log.ts'
+import { DirectFile } from './direct-file.ts'
 import { type Backend, backend } from './promises-backend.ts'
 import { readFiles, stats, walk, writeFiles } from './promises-batches.ts'
 import * as files from './promises-files.ts'
@@ -18,6 +20,9 @@ export interface Extras {
   stats: typeof stats
   walk: typeof walk
   writeFiles: typeof writeFiles
+  /** For storage engines: see docs/storage.md. They need a ring. */
+  AppendLog: typeof AppendLog
+  DirectFile: typeof DirectFile
 }
 
 const { withFile: _, ...onPaths } = paths
@@ -25,7 +30,7 @@ const onRing: Record<string, object> = { ...onPaths, ...files, ...trees }
 // However the modules are joined, each function has the name that Node gives it.
 for (const [name, value] of Object.entries(onRing)) Object.defineProperty(value, 'name', { value: name })
 
-const extras: Extras = { backend, readFiles, stats, walk, writeFiles }
+const extras: Extras = { AppendLog, DirectFile, backend, readFiles, stats, walk, writeFiles }
 /** All of this Node's functions, with ours in their place. */
 const fs = {
   ...node,
@@ -37,7 +42,7 @@ const fs = {
 export default fs
 // For programs that take types from here: FileHandle, FileReadResult …
 export type * from 'node:fs/promises'
-export { type Backend, backend, readFiles, stats, walk, writeFiles }
+export { AppendLog, type Backend, backend, DirectFile, readFiles, stats, walk, writeFiles }
 export const {
   access,
   appendFile,
