@@ -8,17 +8,7 @@ import { prepNop, prepRead, Ring } from 'ringcore/ring'
 import * as sys from 'ringcore/sys'
 import type { Driver } from '#src/sys/driver.js'
 import { openDriver } from '#src/sys/open-driver.js'
-
-<<<<<<< HEAD
-
 import { oracle, pipe, requires } from './helpers.js'
-
-=======
-
-import { oracle, pipe } from './helpers.js'
-
->>>>>>> main
-
 import { takeCqes } from './ring-kinds.js'
 
 /** The native driver, with some functions replaced. */

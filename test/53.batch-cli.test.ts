@@ -14,20 +14,17 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-
-<<<<<<< HEAD
-
-import test from 'node:test'
-
-import { AS_INSTALLED, oracle, requires, root, runNode, tempDir } from './helpers.js'
-
-=======
-
 import test, { after } from 'node:test'
-import { AS_INSTALLED } from './example-programs.js'
-import { oracle, type RunResult, requires, root, runNode, tempDir, withTimeout } from './helpers.js'
-
->>>>>>> fs2
+import {
+  AS_INSTALLED,
+  oracle,
+  type RunResult,
+  requires,
+  root,
+  runNode,
+  tempDir,
+  withTimeout,
+} from './helpers.js'
 
 const main = join(root, 'dist', 'bundle', 'cli.js')
 const ringcore = (...args: string[]) => runNode(main, { args })

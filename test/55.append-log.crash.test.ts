@@ -9,8 +9,7 @@ import test from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppendLog, type FileTarget, type PathLike, type ReadOptions, Resource, Uring } from 'ringcore'
 import { memoryDir, numberOf, random, readAll, record } from './append-log.js'
-import { AS_INSTALLED } from './example-programs.js'
-import { oracle, root, tempDir, useRing } from './helpers.js'
+import { AS_INSTALLED, oracle, root, tempDir, useRing } from './helpers.js'
 
 const isSoak = process.env.RINGCORE_SOAK === '1'
 

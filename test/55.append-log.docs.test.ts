@@ -5,8 +5,7 @@ import assert from 'node:assert/strict'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
-import { AS_INSTALLED } from './example-programs.js'
-import { oracle, root, runNode } from './helpers.js'
+import { AS_INSTALLED, oracle, root, runNode } from './helpers.js'
 
 const page = readFileSync(join(root, 'docs', 'storage.md'), 'utf8')
 const programs = [...page.matchAll(/^```js\n([\s\S]*?)^```$\n\nIt prints:\n\n```text\n([\s\S]*?)^```$/gm)]

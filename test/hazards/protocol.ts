@@ -238,8 +238,8 @@ async function idleCost(options: UringOptions, what: string): Promise<Json> {
   const before = process.cpuUsage()
   const started = performance.now()
   let ticks = 0
-  const timer = setInterval(() => ticks++, 25)
-  await sleep(250)
+  const timer = setInterval(() => ticks++, 50)
+  await sleep(500)
   clearInterval(timer)
   const { user, system } = process.cpuUsage(before)
   const wallMs = performance.now() - started
