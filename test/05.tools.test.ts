@@ -30,7 +30,7 @@ import fs from 'node:fs'
 import { oracle, pipe } from ${JSON.stringify(helpers)}
 import { openDriver } from '#src/sys/open-driver.js'
 globalThis.own = fs.openSync('/dev/null')`
-  const tests = bodies.map((body, i) => `test('inner ${i}', async (t) => { oracle(t)\n${body}\n})`)
+  const tests = bodies.map((body, i) => `test('inner ${i}', async (t) => { oracle(t, 200)\n${body}\n})`)
   return runNode([head, ...tests].join('\n'), { nodeArgs: ['--expose-gc', '--test-reporter=tap'] })
 }
 

@@ -1,5 +1,5 @@
-// A connection's life: half-close, reset, idle timeouts, names and their addresses, options, listeners that run out of descriptors,
-// a thousand at once.
+// A connection's life: half-close, reset, idle timeouts, names and their addresses, options, a thousand
+// at once.
 // Flow: this → net/ → runtime → kernel ← node:net.
 
 import assert from 'node:assert/strict'
@@ -10,9 +10,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { TcpListener, TcpStream } from 'ringcore'
 import { type InternetAddress, IPPROTO_TCP, SO_RCVBUF, SOL_SOCKET, TCP_INFO } from 'ringcore/sys'
 import { syscallNumber } from '#src/sys/syscalls.js'
-import { oracle, requires, runNode, until, withTimeout } from './helpers.js'
+import { oracle, until, withTimeout } from './helpers.js'
 import { pair } from './tcp.js'
-import { compileTool } from './tools.js'
 import { failure, KINDS, openUring, testKinds, turn } from './uring.js'
 
 const SOME = {
@@ -294,43 +293,4 @@ test('a thousand connections at once: none waits for a retransmission', async (t
   )
   // A SYN that finds no room in the backlog is sent again after a second.
   assert.deepEqual(new Set(again), new Set([0]))
-})
-
-test('out of descriptors: serve and for await go on by themselves when some are free', async (t) => {
-  oracle(t)
-  const tool = compileTool('limit-run')
-  if (!requires(t, { tool: typeof tool === 'string' ? {} : tool })) return
-  for (const how of [
-    'listener.serve(served)',
-    '(async () => { for await (const stream of listener) served(stream) })()',
-  ]) {
-    const { code, stdout, stderr } = await runNode(
-      `
-      import net from 'node:net'
-      import { closeSync, openSync } from 'node:fs'
-      import { setTimeout as sleep } from 'node:timers/promises'
-      import { TcpListener, Uring } from 'ringcore'
-      const ring = new Uring({ fixedFiles: 0 })
-      const listener = TcpListener.bind({ host: '127.0.0.1', ring })
-      let count = 0
-      const served = (stream) => { count++; stream.receive((b, n) => stream.send(b.subarray(0, n)), () => stream.close()) }
-      const sockets = Array.from({ length: 5 }, () => net.connect(listener.port, '127.0.0.1'))
-      await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.on('connect', resolve))))
-      const fds = []
-      try { for (;;) fds.push(openSync('/dev/null')) } catch {}
-      ${how}
-      await sleep(100)
-      console.log(count)
-      for (const fd of fds.splice(0, 10)) closeSync(fd)
-      const answers = sockets.map((socket) => new Promise((resolve) => socket.once('data', (d) => resolve(String(d)))))
-      for (const socket of sockets) socket.write('still works')
-      console.log((await Promise.all(answers)).join())
-      process.exit(0)
-    `,
-      { wrap: [tool as string, 'nofile=64'] },
-    )
-    assert.equal(stderr, '')
-    assert.deepEqual(stdout.split('\n').slice(0, 2), ['0', Array(5).fill('still works').join()], how)
-    assert.equal(code, 0)
-  }
 })

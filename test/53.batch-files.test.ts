@@ -215,7 +215,11 @@ test('readFiles tells its progress', async (t) => {
   const { paths, sizes } = makeFiles(t, 100)
   const told: { files: number; bytes: number }[] = []
   for await (const _ of readFiles(paths, { ring, onProgress: (progress) => told.push(progress) }));
-  assert.deepEqual(told.at(-1), { files: 100, bytes: sizes.reduce((a, b) => a + b) })
+  const bytes = sizes.reduce((a, b) => a + b)
+  assert.deepEqual(told.at(-1), { files: 100, bytes, total: 100 })
+  // A generator does not say how many there will be.
+  for await (const _ of readFiles(paths.values(), { ring, onProgress: (progress) => told.push(progress) }));
+  assert.deepEqual(told.at(-1), { files: 100, bytes })
 })
 
 test('writeFiles: one by one, or all with await; modes and flags of each and of all', async (t) => {

@@ -4,6 +4,8 @@
 import assert from 'node:assert/strict'
 import nodeNet from 'node:net'
 import test from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInThisContext } from 'node:vm'
 import ringNet, * as door from 'ringcore/net'
 import { oracle } from './helpers.js'
 import { closeDefaultRing } from './net-ring.js'
@@ -84,6 +86,21 @@ test('every method and property of Socket and Server is there', (t) => {
       const [their, our]: [unknown, unknown] = [Reflect.get(theirs, key), Reflect.get(ours, key)]
       if (their === null || typeof their !== 'object') assert.equal(our, their, `${key} of a fresh ${name}`)
     }
+  }
+})
+
+test('all sockets have one hidden class, all servers too: else each access to one is slow', (t) => {
+  oracle(t)
+  setFlagsFromString('--allow-natives-syntax')
+  const same = runInThisContext('(a, b) => %HaveSameMap(a, b)') as (a: object, b: object) => boolean
+  same({}, {}) // Compiles it.
+  setFlagsFromString('--no-allow-natives-syntax')
+  for (const { Socket, Server } of [nodeNet, ringNet]) {
+    // The first ones still teach the engine what the fields hold.
+    const sockets = Array.from({ length: 20 }, () => new Socket()).slice(-2)
+    const servers = Array.from({ length: 20 }, () => new Server()).slice(-2)
+    assert.ok(same(sockets[0]!, sockets[1]!), 'sockets')
+    assert.ok(same(servers[0]!, servers[1]!), 'servers')
   }
 })
 

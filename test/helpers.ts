@@ -25,8 +25,9 @@ export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
  *
  * Call it first. Everything the test hands to `t.after` from then on runs before the question, last in first out, so that
  * what was opened last is closed first. A descriptor that is gone although the test did not open it is a failure too.
+ * @param patienceMs how long it asks: closing is asynchronous in libuv and in the kernel, and finalizers wait for the collector
  */
-export function oracle(t: TestContext): void {
+export function oracle(t: TestContext, patienceMs = 2000): void {
   warmUp()
   const before = snapshot()
   const cleanups: (() => unknown)[] = []
@@ -44,7 +45,7 @@ export function oracle(t: TestContext): void {
       }
     }
     if (errors.length > 0) throw errors[0]
-    await nothingLeft(before)
+    await nothingLeft(before, patienceMs)
   })
 }
 
@@ -77,9 +78,8 @@ function snapshot(): Snapshot {
   return { fds, maps }
 }
 
-/** Asks for up to two seconds: closing is asynchronous in libuv and in the kernel, and finalizers wait for the collector. */
-async function nothingLeft(before: Snapshot): Promise<void> {
-  const deadline = Date.now() + 2000
+async function nothingLeft(before: Snapshot, patienceMs: number): Promise<void> {
+  const deadline = Date.now() + patienceMs
   for (;;) {
     const now = snapshot()
     const left = {

@@ -16,6 +16,7 @@ import { CHAIN_FILES, CopyChains, type FileToCopy, SMALL } from './copy-chain.ts
 import { type CpOptions, copyByNode } from './cp.ts'
 import { CLOSED, chainLength, closedOr, runLinked } from './linked.ts'
 import { nameBytes, nameLatin1, nameText } from './names.ts'
+import { Tally } from './progress.ts'
 
 /** Directories at work at once; see removal.ts. */
 const BUSY = 4
@@ -53,9 +54,7 @@ export class Copying {
   #busy = 0
   #error: Error | null = null
   #ended!: () => void
-  #files = 0
-  #bytes = 0
-  #lastTold = performance.now()
+  readonly #tally: Tally
   /** A default ACL may give new files other permissions than the umask: then all are set. */
   #mustSetModes = false
 
@@ -64,6 +63,7 @@ export class Copying {
     this.#options = options
     this.#chains = new CopyChains(this.#ring)
     this.#umask = umask()
+    this.#tally = new Tally(options)
   }
 
   async run(src: string, dest: string, mode: number, times: Times, isNew: boolean): Promise<void> {
@@ -78,6 +78,7 @@ export class Copying {
       srcFd: -1,
       destFd: -1,
     }
+    if (this.#options.filter === undefined) await this.#tally.countFirst(root.src, true)
     if (isNew) await promises.mkdir(dest, mode | 0o700)
     this.#mustSetModes = await hasDefaultAcl(this.#ring, dest)
     this.#waiting.push(root)
@@ -87,7 +88,7 @@ export class Copying {
     })
     await this.#chains.close()
     if (this.#error !== null) throw this.#error
-    this.#options.onProgress?.({ files: this.#files, bytes: this.#bytes })
+    this.#tally.tell()
   }
 
   #next(): void {
@@ -108,13 +109,10 @@ export class Copying {
   }
 
   #check(): void {
-    const { signal, onProgress } = this.#options
+    const { signal } = this.#options
     if (signal?.aborted === true) throw new AbortError(signal.reason)
     if (this.#error !== null) throw this.#error
-    if (onProgress !== undefined && performance.now() - this.#lastTold >= PROGRESS_MS) {
-      this.#lastTold = performance.now()
-      onProgress({ files: this.#files, bytes: this.#bytes })
-    }
+    this.#tally.tellSometimes()
   }
 
   /** Copies what is in a directory; its subdirectories are left for later, or with a filter copied at their turn. */
@@ -241,16 +239,17 @@ export class Copying {
   /** Tells how a long file grows. */
   async #watched(dest: string | Buffer, size: number, copied: Promise<void>): Promise<void> {
     const { onProgress } = this.#options
+    const tally = this.#tally
     let seen = 0
     const see = (bytes: number): void => {
-      this.#bytes += bytes - seen
+      tally.bytes += bytes - seen
       seen = bytes
     }
     if (onProgress === undefined || size < LONG) await copied
     else {
       await watchGrowth(dest, copied, (bytes) => {
         see(bytes)
-        onProgress({ files: this.#files, bytes: this.#bytes })
+        tally.tell()
       })
     }
     see(size)
@@ -272,8 +271,8 @@ export class Copying {
   }
 
   #count(bytes: number): void {
-    this.#files++
-    this.#bytes += bytes
+    this.#tally.files++
+    this.#tally.bytes += bytes
   }
 
   async #setTimes(dest: string | Buffer, { atimeMs, mtimeMs }: Times): Promise<void> {
@@ -419,8 +418,13 @@ function list(path: string): Promise<string[]> {
 
 /** The process's umask, without the moment of 0 that umask(2) needs to tell it. */
 function umask(): number {
-  const text = /^Umask:\s*([0-7]+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]
-  return text === undefined ? 0o777 : Number.parseInt(text, 8)
+  try {
+    const text = /^Umask:\s*([0-7]+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]
+    if (text !== undefined) return Number.parseInt(text, 8)
+  } catch {
+    // No /proc here.
+  }
+  return 0o777 // may take anything: every mode is set
 }
 
 async function hasDefaultAcl(ring: Uring, path: string | Buffer): Promise<boolean> {

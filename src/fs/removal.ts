@@ -26,12 +26,12 @@ import {
 } from '../sys/errno.ts'
 import { AbortError, errnoError } from '../sys/error.ts'
 import { CLOSED, chainLength, closedOr, runLinked } from './linked.ts'
-import { nameBytes, nameText } from './names.ts'
+import { nameBytes, nameLatin1, nameText } from './names.ts'
+import { Tally } from './progress.ts'
 import type { RmOptions } from './rm.ts'
 
 /** Directories at work at once. With more (8, 16) the workers stood in each other's way: up to a third more CPU time on two CPUs. */
 const BUSY = 4
-const PROGRESS_MS = 100
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants
 const RETRIED: readonly number[] = [-EBUSY, -EMFILE, -ENFILE, -ENOTEMPTY, -EPERM]
 /** The answers of rmdir that say: there is something in it. */
@@ -69,8 +69,7 @@ export class Removal {
   #rootName: string | Uint8Array = ''
   #busy = 0
   #error: Error | null = null
-  #removed = 0
-  #lastTold = 0
+  readonly #tally: Tally
   #ended!: () => void
 
   /** @param ring the ring whose chains stay on workers */
@@ -79,11 +78,12 @@ export class Removal {
     this.#path = path
     this.#options = options
     this.#chain = chainLength(ring)
-    this.#lastTold = performance.now()
+    this.#tally = new Tally(options)
   }
 
   async run(name: string | Uint8Array, isDirectory: boolean): Promise<void> {
     this.#rootName = name
+    await this.#tally.countFirst(nameLatin1(name), isDirectory)
     for (let attempt = 1; ; attempt++) {
       const res = await this.#root(isDirectory)
       if (res >= 0 || res === -ENOENT) break
@@ -94,13 +94,13 @@ export class Removal {
       if (!(await this.#mayRetry(res, attempt)))
         throw this.#errorOf(res, isDirectory ? 'rmdir' : 'unlink', this.#path)
     }
-    this.#options.onProgress?.({ files: this.#removed, bytes: 0 })
+    this.#tally.tell()
   }
 
   /** Removes the name itself; for a directory this says whether it is empty, a mount point, or not ours to remove. */
   async #root(isDirectory: boolean): Promise<number> {
     const [res] = await this.#unlink(AT_FDCWD, [this.#rootName], isDirectory ? AT_REMOVEDIR : 0)
-    if (res! >= 0) this.#removed++
+    if (res! >= 0) this.#tally.files++
     return res!
   }
 
@@ -136,11 +136,7 @@ export class Removal {
 
   #done(): void {
     this.#busy--
-    const { onProgress } = this.#options
-    if (onProgress !== undefined && performance.now() - this.#lastTold >= PROGRESS_MS) {
-      this.#lastTold = performance.now()
-      onProgress({ files: this.#removed, bytes: 0 })
-    }
+    this.#tally.tellSometimes()
     this.#next()
   }
 
@@ -167,13 +163,13 @@ export class Removal {
     const results = await this.#unlink(directory.fd, names, 0)
     const directories: string[] = []
     for (const [i, res] of results.entries()) {
-      if (res >= 0 || res === -ENOENT) this.#removed++
+      if (res >= 0 || res === -ENOENT) this.#tally.files++
       else if (res === -EISDIR) directories.push(names[i]!)
       else await this.#insist(directory, names[i]!, res, 0, filled)
     }
     if (directories.length === 0) return
     for (const [i, res] of (await this.#unlink(directory.fd, directories, AT_REMOVEDIR)).entries()) {
-      if (res >= 0 || res === -ENOENT) this.#removed++
+      if (res >= 0 || res === -ENOENT) this.#tally.files++
       else if (FILLED.includes(res)) filled.push(directories[i]!)
       else if (res === -ENOTDIR) await this.#insist(directory, directories[i]!, res, 0, filled)
       else await this.#insist(directory, directories[i]!, res, AT_REMOVEDIR, filled)
@@ -193,7 +189,7 @@ export class Removal {
     for (let attempt = 1; res === -ENOTDIR || (await this.#mayRetry(res, attempt)); attempt++) {
       res = (await this.#unlink(directory.fd, [name], flags))[0]!
       if (res >= 0 || res === -ENOENT) {
-        this.#removed++
+        this.#tally.files++
         return
       }
       if (res === -EISDIR || (flags === AT_REMOVEDIR && FILLED.includes(res))) {
@@ -219,7 +215,7 @@ export class Removal {
       this.#stack.push(directory) // somebody put something into it, or uses it: from the start
       return
     }
-    this.#removed++
+    this.#tally.files++
     if (parent !== null && --parent.children === 0) await this.#leave(parent)
   }
 
@@ -268,7 +264,7 @@ export class Removal {
     const name = parent === null ? this.#rootName : directory.name
     const [res] = await this.#unlink(parent === null ? AT_FDCWD : parent.fd, [name], 0)
     if (res! < 0 && res !== -ENOENT) throw this.#errorOf(res!, 'unlink', directory.path)
-    this.#removed++
+    this.#tally.files++
     if (parent !== null && --parent.children === 0) await this.#leave(parent)
   }
 

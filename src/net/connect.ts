@@ -1,11 +1,12 @@
 // Connecting to a host: its addresses from Node's resolver, tried one after another with a short head start each.
 // Flow: tcp-stream.ts → this → node:dns, runtime (connect). RFC 8305 (Happy Eyeballs)
 
-import { lookup as dnsLookup, type LookupAddress } from 'node:dns'
-import { isIP } from 'node:net'
+import type { LookupAddress } from 'node:dns'
+
 import { Resource } from '../runtime/resource.ts'
 import type { Uring } from '../runtime/uring.ts'
 import { abortError, socketError } from '../sys/error.ts'
+import { dns, isIP } from '../sys/node-modules.ts'
 import type { InternetAddress, SocketAddress } from '../sys/sockaddr.ts'
 import { bindTo, type Family, newSocket } from './socket-calls.ts'
 
@@ -31,12 +32,13 @@ export async function resolveHost(
   host: string,
   port: number,
   family: number,
-  lookup: LookupFunction = dnsLookup as LookupFunction,
+  lookup?: LookupFunction,
 ): Promise<InternetAddress[]> {
   const version = isIP(host)
   if (version !== 0) return [{ family: version === 6 ? 'ipv6' : 'ipv4', address: host, port }]
   const found = await new Promise<LookupAddress[]>((resolve, reject) => {
-    lookup(host, { all: true, family }, (error, addresses) => {
+    const resolver = lookup ?? (dns().lookup as LookupFunction)
+    resolver(host, { all: true, family }, (error, addresses) => {
       if (error) reject(error)
       else resolve(addresses)
     })

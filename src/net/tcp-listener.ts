@@ -1,10 +1,10 @@
 // A socket that accepts TCP connections, on the thread's ring.
 // Flow: the program → this → socket-listener.ts → tcp-stream.ts.
 
-import { isIP } from 'node:net'
 import { defaultRing } from '../runtime/executor.ts'
 import type { Uring } from '../runtime/uring.ts'
 import { argumentTypeError, argumentValueError, rangeError } from '../sys/error.ts'
+import { isIP } from '../sys/node-modules.ts'
 import type { SocketAddress } from '../sys/sockaddr.ts'
 import { checkFd, checkInteger } from '../sys/validate.ts'
 import { addressOf, type ListenOptions, listenOn } from './socket-calls.ts'

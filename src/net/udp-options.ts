@@ -1,7 +1,6 @@
 // The options of UDP sockets that address groups and interfaces: structs for setsockopt.
 // Flow: udp-socket.ts → this → socket-calls.ts. man ip(7), ipv6(7), udp(7)
 
-import { isIP } from 'node:net'
 import {
   IP_ADD_MEMBERSHIP,
   IP_ADD_SOURCE_MEMBERSHIP,
@@ -22,6 +21,7 @@ import {
 } from '../sys/constants.ts'
 import type { Driver } from '../sys/driver.ts'
 import { argumentValueError } from '../sys/error.ts'
+import { isIP } from '../sys/node-modules.ts'
 import { encodeSockaddr } from '../sys/sockaddr.ts'
 import { setOption, setOptionBytes } from './socket-calls.ts'
 

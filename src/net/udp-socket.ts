@@ -1,7 +1,6 @@
 // A UDP socket on the thread's ring.
 // Flow: the program → this → datagram-receiver.ts, datagram-sender.ts, udp-options.ts, runtime (connect, close). man udp(7)
 
-import { isIP } from 'node:net'
 import { defaultRing } from '../runtime/executor.ts'
 import { Resource } from '../runtime/resource.ts'
 import type { Uring } from '../runtime/uring.ts'
@@ -20,6 +19,7 @@ import {
   UDP_GRO,
 } from '../sys/constants.ts'
 import { argumentTypeError, argumentValueError, rangeError, socketError, stateError } from '../sys/error.ts'
+import { isIP } from '../sys/node-modules.ts'
 import { encodeSockaddr, type InternetAddress, type SocketAddress } from '../sys/sockaddr.ts'
 import { closeFd } from '../sys/syscalls.ts'
 import { checkFd, checkFunction, checkInteger } from '../sys/validate.ts'

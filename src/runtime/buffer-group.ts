@@ -65,6 +65,14 @@ export class Chunk {
   }
 }
 
+/** Longer copies get memory of their own: out of Node's pools (64 KiB from Node 26 on) they are first touches of fresh pages. */
+const POOLED_BYTES = 4096
+
+/** Memory for a copy of so many bytes. */
+export function heapBuffer(length: number): Buffer {
+  return length > POOLED_BYTES ? Buffer.allocUnsafeSlow(length) : Buffer.allocUnsafe(length)
+}
+
 /** The ids of a ring's groups: 16-bit numbers. */
 interface Ids {
   made: number
@@ -219,7 +227,7 @@ export class BufferGroup implements Held {
 
   /** A copy of the bytes of a CQE, on the heap; the buffer goes back at once. */
   copy(length: number, flags: number): Buffer {
-    const bytes = Buffer.allocUnsafe(length)
+    const bytes = heapBuffer(length)
     this.copyInto(length, flags, bytes)
     return bytes
   }

@@ -3,9 +3,9 @@
 // man ip(7), ipv6(7), unix(7). Family and port lie first in all; port and address are in network order.
 
 import { readdirSync, readFileSync } from 'node:fs'
-import { isIP } from 'node:net'
 import { AF_INET, AF_INET6, AF_UNIX } from './constants.ts'
 import { argumentTypeError, argumentValueError, rangeError } from './error.ts'
+import { isIP } from './node-modules.ts'
 import { checkUint32 } from './validate.ts'
 
 /** An address of the internet, as node:net's SocketAddress has it. */

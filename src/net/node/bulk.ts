@@ -1,6 +1,7 @@
 // Memory for receives of much at a time: one buffer is ready, and becomes the reader's when it was filled well.
-// Flow: reader.ts → this → sys/driver.
+// Flow: reader.ts → this → sys/driver, runtime/buffer-group.ts.
 
+import { heapBuffer } from '../../runtime/buffer-group.ts'
 import type { Uring } from '../../runtime/uring.ts'
 
 /** What one receive may bring; as much as libuv asks for. */
@@ -24,7 +25,11 @@ export function bulkAddress(ring: Uring): number {
 /** The first `length` bytes that were received into it. */
 export function takeBulk(length: number): Buffer {
   const filled = spare!.subarray(0, length)
-  if (length < KEEP_BYTES) return Buffer.from(filled)
+  if (length < KEEP_BYTES) {
+    const copy = heapBuffer(length)
+    copy.set(filled)
+    return copy
+  }
   spare = null
   return filled
 }

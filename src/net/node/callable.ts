@@ -9,17 +9,21 @@ type Maker = abstract new (...args: never[]) => object
 /** The object that a constructor called as a function is to make ready, instead of making one. */
 let adopting: object | null = null
 
-/** A class like `Base` that also makes ready an object that exists. Base itself has to be a function of the old kind. */
+/**
+ * A class like `Base` that also makes ready an object that exists. Base itself has to be a function of the old kind.
+ *
+ * It is called on the object that is there, not constructed anew: an object that two constructors took part in gets a hidden class of
+ * its own each time, and then every access to every socket is slow.
+ */
 function adoptable<T extends Maker>(Base: T): T {
-  function Origin(this: unknown, ...args: unknown[]): object {
-    const object = adopting
+  function Origin(this: object, ...args: unknown[]): object {
+    const object = adopting ?? this
     adopting = null
-    if (object === null) return Reflect.construct(Base as never, args, new.target as never) as object
     Reflect.apply(Base, object, args)
     return object
   }
   Origin.prototype = Base.prototype
-  return Object.setPrototypeOf(Origin, Base) as T
+  return Object.setPrototypeOf(Origin, Base) as unknown as T
 }
 
 export const AdoptableDuplex = adoptable(Duplex)
@@ -27,10 +31,14 @@ export const AdoptableEmitter = adoptable(EventEmitter)
 
 /** Lets a class be called without `new`. */
 export function callable<T extends new (...args: never[]) => object>(Class: T): T {
-  const called = new Proxy(Class, {
+  const called: T = new Proxy(Class, {
     apply(_target, self: unknown, args) {
       if (self instanceof Class) adopting = self
       return Reflect.construct(Class, args)
+    },
+    // To older engines each object that a Proxy is the `new.target` of is of a kind of its own.
+    construct(_target, args, newTarget): object {
+      return Reflect.construct(Class, args, newTarget === called ? Class : newTarget)
     },
   })
   Object.defineProperty(Class.prototype, 'constructor', { value: called, writable: true, configurable: true })
