@@ -121,6 +121,20 @@ test('a group that is closed under a waiting request keeps its memory and its id
     assert.throws(begin, { code: 'ERR_INVALID_STATE', message: /closed/ })
 })
 
+test('what a request had begun to receive when its group was closed is handed out', (t) => {
+  oracle(t)
+  const ring = useRing(t)
+  for (const incremental of [false, true]) {
+    const group = ring.bufferGroup({ entries: 2, bufferBytes: 16, incremental })
+    group.close()
+    const chunk = group.take(3, BUFFER)!
+    assert.deepEqual([chunk.bytes.length, group.lent], [3, 1])
+    chunk.release()
+    assert.equal(group.copy(2, BUFFER | (1 << 16)).length, 2)
+    assert.equal(group.lent, 0)
+  }
+})
+
 test('a closed group of a ring that ends', async (t) => {
   oracle(t)
   const ring = new Uring()

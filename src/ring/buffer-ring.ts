@@ -75,12 +75,11 @@ export class BufferRing {
   }
 
   #check(bid: number): void {
-    if (this.#closed) throw stateError('cannot use the buffer ring: it is closed')
     if (!(bid >= 0 && bid < this.entries)) throw rangeError('bid', `>= 0 && < ${this.entries}`, bid)
   }
 
   /**
-   * Takes the buffer that a CQE names: its bytes are yours until `release`.
+   * Takes the buffer that a CQE names: its bytes are yours until `release`. Also after `close`, of what the kernel had begun.
    * @param bid the CQE's buffer id: `flags >>> 16`
    * @param length bytes that the kernel wrote: the CQE's `res`
    * @param more the CQE has IORING_CQE_F_BUF_MORE: the kernel goes on in the same buffer, so do not release it yet
@@ -151,6 +150,7 @@ export class BufferRing {
 
   /** Puts a taken buffer behind the tail; `advance` publishes it, several at once. @man io_uring_buf_ring_add(3) */
   add(bid: number): void {
+    if (this.#closed) throw stateError('cannot use the buffer ring: it is closed')
     this.#check(bid)
     if (this.#owner[bid] !== TAKEN)
       throw stateError(`cannot release buffer ${bid}: the kernel has it already`)

@@ -277,6 +277,8 @@ export class BufferGroup implements Held {
   /** Gives one part of a buffer back; with its last, the kernel gets the buffer, and a request that ran out of them wakes. */
   give(bid: number): void {
     this.#lent--
+    // A request that had its buffer already may have ended after `close`.
+    if (this.#closed) return
     if (this.#parts !== null && (--this.#parts[bid]! > 0 || this.#ring.isKernels(bid))) return
     this.#ring.release(bid)
     if (this.#waiters.length > 0) for (const again of this.#waiters.splice(0)) again()
