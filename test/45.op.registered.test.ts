@@ -13,7 +13,7 @@ import * as sys from 'ringcore/sys'
 import type { Driver } from '#src/sys/driver.js'
 import { openDriver } from '#src/sys/open-driver.js'
 import { collectGarbage, OwnedFd, oracle, pipe, root, tempDir, withTimeout } from './helpers.js'
-import { failure, openUring, turn } from './uring.js'
+import { failure, openUring, PACKAGE, turn } from './uring.js'
 import { opTest, refused, tcpPair } from './uring-ops.js'
 
 const LICENSE = join(root, 'LICENSE')
@@ -143,14 +143,14 @@ test('views that were given back can be collected', async (t) => {
   }
   for (let i = 0; i < 3; i++) await next()
   await turn()
-  await collectGarbage()
+  await collectGarbage(2)
   assert.deepEqual(
     views.map((view) => view.deref() !== undefined),
     [false, false, true],
   )
   await buffers.close()
   await turn()
-  await collectGarbage()
+  await collectGarbage(2)
   assert.ok(views[2]!.deref() === undefined)
 })
 
@@ -257,7 +257,7 @@ test('a worker’s ring reads into buffers that this one registered', async (t) 
   const ring = openUring(t, { deferTaskrun: false })
   const view = new Uint8Array(new SharedArrayBuffer(4096))
   const buffers = ring.registerBuffers([view])
-  const script = `import('ringcore').then(async ({ Uring }) => {
+  const script = `import('${PACKAGE}').then(async ({ Uring }) => {
     const { workerData, parentPort } = require('node:worker_threads')
     const ring = new Uring()
     const buffers = ring.cloneBuffers(workerData)
