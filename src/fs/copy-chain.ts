@@ -17,7 +17,7 @@ import { SoftChain } from './soft-chain.ts'
 /** Most bytes of a file that is copied this way. */
 export const SMALL = 65536
 /** Most files of a chain. */
-export const CHAIN_FILES = 16
+export const CHAIN_FILES = 32
 /** Most entries that a file takes. */
 const STEPS = 4
 /** Chains at once; each has a buffer of `SMALL` bytes. */

@@ -19,7 +19,7 @@ import { someNames } from './soft-chain.ts'
 import { type Found, StatChains } from './stat-chain.ts'
 
 /** Directories at work at once; see removal.ts. */
-const BUSY = 4
+const BUSY = 8
 /** Files copied by the thread pool at once, per directory. */
 const LARGE_AT_ONCE = 4
 const PROGRESS_MS = 100
