@@ -31,7 +31,7 @@ import { Tally } from './progress.ts'
 import type { RmOptions } from './rm.ts'
 import { SoftChain, someNames } from './soft-chain.ts'
 
-/** Directories at work at once: with 4 the CPUs were idle for a fifth of the time, with 12 no less than with 8. */
+/** Directories at work at once. On two CPUs a name took 5.8 µs with 4, 4.8 with 8, 4.6 with 12: each has a descriptor, so it stays at 8. */
 const BUSY = 8
 /** Names of a chain whose results nobody looks at. */
 const BLIND = 64
