@@ -15,6 +15,7 @@ enum { C_SQ_TAIL, C_ACTIVE, C_REFS, C_LIVE, C_MORE_SEEN, C_WAIT, C_ENTERS, C_ROU
        C_LIBUV_WAKES, C_CQES, C_MODE, C_ROUNDS_MAX, C_WORDS = 64, WAIT_RING = 1, WAIT_EPOLL = 2 };
 #define FOREIGN 0x80000000u
 #define LOOP_POLL 0x40000000u
+#define CHAIN 0x10000000u
 
 // ---- mappings: pages live while JavaScript or a ring holds them ------------------------------------------------
 struct thread;
@@ -99,6 +100,8 @@ static u32 drain(struct ring *r, char *to) {
     u32 flags = (u32)cqe[3], slots = flags & CQE_F_32 && r->cqe_bytes == 16 ? 2 : 1;
     bool skip = flags & CQE_F_SKIP;
     r->not_final += slots - 1 + (skip || flags & CQE_F_MORE || (r->looping && (u32)cqe[0] & FOREIGN));
+    // The one CQE of a quiet chain ends all its steps: user_data says how many.
+    if (r->looping && (u32)cqe[0] >> 28 == CHAIN >> 28) r->not_final -= ((u32)cqe[0] >> 12 & 255) - 1;
     if (r->looping && (u32)cqe[0] == LOOP_POLL && !skip) r->poll_armed = false, r->libuv_ready = true, skip = true;
     for (u32 s = 0; !skip && to && s < slots; s++) {
       const u64 *from = (const u64 *)(r->cqes + (size_t)((head + s) & mask) * r->cqe_bytes);
