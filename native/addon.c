@@ -398,10 +398,8 @@ static i64 js_attach(struct call *c) {
   if (!r) return -ENOMEM_;
   r->thread = c->thread, r->event_fd = -1, r->env = c->env, r->control = (i32 *)control, r->batch = control + C_WORDS * 4;
   if (!control || bytes < C_WORDS * 4 || !read_layout(c, r, c->args[0]) || !hold_own(c, r, c->args[1]) ||
-      !hold_map(c, r, c->args[2]) || napi_add_async_cleanup_hook(c->env, on_thread_end, r, &r->hook) != napi_ok) {
-    drop_ring(r);
-    return -EINVAL_;
-  }
+      !hold_map(c, r, c->args[2]) || napi_add_async_cleanup_hook(c->env, on_thread_end, r, &r->hook) != napi_ok)
+    return drop_ring(r), -EINVAL_;
   r->batch_cap = (u32)((bytes - C_WORDS * 4) / r->cqe_bytes);
   r->next = c->thread->rings, c->thread->rings = r, c->thread->loose_fd = 0;
   return (i64)(uintptr_t)r;
@@ -450,10 +448,7 @@ static i64 js_loop_open(struct call *c) {
   if (event_fd < 0) return event_fd;
   long rc = register_on(r, REGISTER_EVENTFD, &event_fd);
   if (rc == 0 && uv_poll_init(r->loop, poll_of(r), event_fd) != 0) rc = -EINVAL_;
-  if (rc < 0) {
-    close_fd(event_fd);
-    return rc;
-  }
+  if (rc < 0) return close_fd(event_fd), rc;
   r->event_fd = event_fd, r->looping = true, r->open_handles = HANDLES, r->score = 10;
   napi_create_reference(c->env, c->args[1], 1, &r->on_batch);
   uv_check_init(r->loop, check_of(r)), uv_idle_init(r->loop, idle_of(r));
