@@ -6,6 +6,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { pathToFileURL } from 'node:url'
+import { isSoak } from './hazards/common.js'
 import { AS_INSTALLED, oracle, root, runNode } from './helpers.js'
 
 interface Program {
@@ -82,7 +83,9 @@ test('every program of the page prints what it says', { timeout: 60_000 }, async
   }
 })
 
-test('each program by itself ends by itself', { skip: process.env.RINGCORE_SOAK !== '1' }, async (t) => {
+test('each program by itself ends by itself', {
+  skip: isSoak ? false : 'each in a process of its own: npm run soak',
+}, async (t) => {
   oracle(t)
   for (const [i, file] of save(t).entries()) {
     const { code, stdout, stderr } = await runNode(file, { env: AS_INSTALLED })

@@ -180,7 +180,8 @@ test('files without a size: /proc, /dev, pipes', async (t) => {
       await handle.close()
     }
     const zero = await one.open('/dev/zero')
-    told.push((await zero.read(Buffer.alloc(70_000, 1))).buffer.every((byte) => byte === 0))
+    // One page: of more the device gives less when the thread has other work waiting.
+    told.push((await zero.read(Buffer.alloc(4096, 1))).buffer.every((byte) => byte === 0))
     await zero.close()
     const fifo = makeFifo(join(dir, 'fifo'))
     const writing = one.writeFile(fifo, 'z'.repeat(200_000))

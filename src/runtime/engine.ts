@@ -13,7 +13,7 @@ import {
   IORING_OP_TEE,
   IOSQE_IO_LINK,
 } from '../sys/abi.ts'
-import { CTL, USER_DATA_FOREIGN, USER_DATA_INTERNAL } from '../sys/driver.ts'
+import { CTL, USER_DATA_CHAIN, USER_DATA_FOREIGN, USER_DATA_INTERNAL } from '../sys/driver.ts'
 import { EBADR, ECANCELED, EINTR, ENOMEM, ETIME, ETIMEDOUT } from '../sys/errno.ts'
 import {
   AbortError,
@@ -33,17 +33,10 @@ import { Cancels } from './cancels.ts'
 import { LinkedSlots } from './linked-slots.ts'
 import { Arena, CopyPool, Scratch } from './memory-pool.ts'
 import { checkOptions, listen, type OperationOptions } from './options.ts'
-import { type Failing, type Slot, Slots } from './slots.ts'
+import { type Failing, promiseOf, type Slot, Slots } from './slots.ts'
 
 const ERESTARTSYS = -512 // what a cancelled SPLICE ends with: the kernel keeps that number for itself
 const CANCEL_USER_DATA = USER_DATA_INTERNAL | 1 // of cancel requests: their CQE is of no interest
-
-/** The slot whose promise is being made: one executor serves all promises, so none allocates a closure. */
-let making!: Slot
-const executor = (resolve: (value: never) => void, reject: (error: Error) => void): void => {
-  making.resolve = resolve as (value: unknown) => void
-  making.reject = reject
-}
 
 export class Engine {
   readonly ring: Ring
@@ -60,6 +53,10 @@ export class Engine {
   onMessage: ((low: number, high: number, res: number, flags: number) => void) | null = null
   /** IOSQE_IO_LINK while a chain is being written, else 0; a chain must not be broken by a flush. */
   linking = 0
+  /** All requests on this ring are the library's own: chains may be quiet, see quiet-chain.ts. */
+  quiet = false
+  /** Which step of its quiet chain the CQE is of that a sink is told of at this moment. */
+  step = 0
   /** What was begun in the chain that is being written. */
   readonly linked = new LinkedSlots()
   #state: 'open' | 'closing' | 'closed' = 'open'
@@ -209,8 +206,7 @@ export class Engine {
   /** The promise of a slot whose entry is written. */
   promise<T>(slot: Slot): Promise<T> {
     this.commit(slot)
-    making = slot
-    return new Promise<T>(executor)
+    return promiseOf<T>(slot)
   }
 
   /** Queues an operation until `slots` are free; the first to wait is the first to start. */
@@ -303,7 +299,10 @@ export class Engine {
   #settle(low: number, high: number, result: number, flags: number): void {
     const slot = this.slots.find(low, high)
     if (slot === null) {
-      if ((low & USER_DATA_FOREIGN) !== 0) this.onMessage?.(low, high, result, flags)
+      if (low >>> 28 === USER_DATA_CHAIN >>> 28) {
+        this.step = (low >>> 20) & 0xff
+        this.#settle(low & 0xfff, high, result, flags)
+      } else if ((low & USER_DATA_FOREIGN) !== 0) this.onMessage?.(low, high, result, flags)
       else if ((low & USER_DATA_INTERNAL) === 0) this.strays++
       return
     }

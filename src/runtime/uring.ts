@@ -187,6 +187,8 @@ export class Uring extends RegistrationOperations {
       const { allow } = this.#options
       // It waits in epoll: two rings that both wait in themselves would keep each other awake.
       this.#workerRing = new Uring({ deferTaskrun: false, coopTaskrun: true, wait: 'epoll', allow })
+      // Nobody but this library knows of it, so nobody misses IOSQE_IO_DRAIN, which the kernel refuses behind a quiet chain.
+      this.#workerRing.engine.quiet = allow === undefined
       if (!engine.referenced) this.#workerRing.unref()
     }
     return this.#workerRing

@@ -35,6 +35,11 @@ export const CTL = {
 export const USER_DATA_FOREIGN = 0x80000000
 /** Set in user_data's low word of SQEs that no slot waits for: the loop's poll (exactly this value), cancel requests. */
 export const USER_DATA_INTERNAL = 0x40000000
+/**
+ * The uppermost four bits of user_data's low word in a quiet chain, all steps of which name one slot and which has one CQE: of the
+ * last step, or of the one that failed. Below them: the step (8 bits), how many there are (8 bits), the slot (12 bits).
+ */
+export const USER_DATA_CHAIN = 0x10000000
 
 /** Opaque: one ring, as the native side knows it. */
 export type RingHandle = { readonly __ring: unique symbol }

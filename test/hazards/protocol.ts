@@ -7,6 +7,7 @@ import { closeSync, openSync, readSync, rmSync, writeFileSync, writeSync } from 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
 import { Multishot, Uring, type UringOptions } from 'ringcore'
 import { IORING_OP_POLL_ADD, IOSQE_ASYNC, POLLIN } from 'ringcore/sys'
 import { prepPollMultishot } from '#src/op/index.js'
@@ -95,12 +96,20 @@ async function injected(options: UringOptions): Promise<Json> {
   return { codes, written, arrived, strays, efaults: watched.efaults, messages, ms }
 }
 
+/** A thread that sends its process some thousand signals a second. */
+const SENDER = `
+  const never = new Int32Array(new SharedArrayBuffer(4))
+  for (;;) {
+    Atomics.wait(never, 0, 0, 0.2)
+    process.kill(process.pid, 'SIGUSR2')
+  }`
+
 /** Case 45: signals and dying children all the time. */
 async function storm(options: UringOptions, argument: string): Promise<Json> {
   const total = Number(argument)
   let signals = 0
   process.on('SIGUSR2', () => signals++)
-  const sender = spawn('sh', ['-c', 'while kill -USR2 $PPID; do :; done'], { stdio: 'ignore' })
+  const sender = new Worker(SENDER, { eval: true })
   let children = 0
   let stopped = false
   const spawning = (async () => {
@@ -132,8 +141,7 @@ async function storm(options: UringOptions, argument: string): Promise<Json> {
     }),
   )
   stopped = true
-  sender.kill('SIGKILL')
-  await Promise.all([spawning, new Promise((resolve) => sender.once('close', resolve))])
+  await Promise.all([spawning, sender.terminate()])
   file.remove()
   await assertIdle(ring, watched)
   process.removeAllListeners('SIGUSR2')
@@ -254,7 +262,7 @@ async function idleCost(options: UringOptions, what: string): Promise<Json> {
 
 await program({
   injected,
-  storm: (options, total) => storm(options, total || String(times(100_000, 1_000_000))),
+  storm: (options, total) => storm(options, total || String(times(200_000, 1_000_000))),
   throwing,
   reentrant,
   idleCost,
