@@ -73,6 +73,21 @@ for (const quiet of WAYS) {
   })
 }
 
+test('the longest quiet chain, and one that is longer', async (t) => {
+  oracle(t)
+  const ring = workers(t, true)
+  const chain = new SoftChain(ring, 1)
+  for (const [count, cqes] of [
+    [255, 1],
+    [256, 256],
+  ] as const) {
+    const before = ring.stats().cqes
+    await chain.run(count, prepNop)
+    assert.deepEqual([chain.done, ring.stats().cqes - before], [count, cqes])
+  }
+  chain.free()
+})
+
 test('an error of unlinkat breaks no chain: whoever asks sees what is left', async (t) => {
   oracle(t)
   const ring = workers(t, true)

@@ -52,7 +52,6 @@ export class SoftChain implements Sink {
   readonly #steps: Step[] = []
   #count = 0
   #left = 0
-  #isQuiet = false
   #write!: WriteStep
   #resolve!: () => void
 
@@ -98,16 +97,14 @@ export class SoftChain implements Sink {
 
   readonly #start = (): Promise<void> => {
     const { engine } = this.#ring
-    const count = this.#count
-    let isTaken = false
-    if (engine.quiet && count <= QUIET_STEPS) isTaken = engine.link(count, this.#quiet) && this.#isQuiet
-    if (!isTaken) isTaken = engine.link(count, this.#loud)
-    return isTaken ? Promise.resolve() : engine.later(this.#start, undefined, count)
+    const isQuiet = engine.quiet && this.#count <= QUIET_STEPS
+    if (engine.link(this.#count, isQuiet ? this.#quiet : this.#loud)) return Promise.resolve()
+    return engine.later(this.#start, undefined, this.#count)
   }
 
   readonly #quiet = (): boolean => {
-    this.#isQuiet = writeQuiet(this.#ring.engine, this.#count, this.#write, this)
-    return this.#isQuiet
+    writeQuiet(this.#ring.engine, this.#count, this.#write, this)
+    return true
   }
 
   /** The one CQE of a quiet chain. */

@@ -14,18 +14,18 @@ import type { Sink } from './slots.ts'
 
 /** What 8 bits of user_data can count. */
 export const QUIET_STEPS = 255
-/** What 12 bits of user_data can name. */
-const SLOTS = 4096
+/** What 12 bits of user_data can name: a ring with more slots can't be quiet. */
+export const QUIET_SLOTS = 4096
 
 /** Fills the entry of a step: calls the prep function, and then `addFlags`. */
 export type WriteStep = (sqe: Sqe, step: number) => void
 
 /**
  * Writes a quiet chain; call it inside of `engine.link`, which sees to the room.
+ * @param count `QUIET_STEPS` at most
  * @param sink hears once; `engine.step` says of which step
- * @returns false when the slot's number is too large for it: then nothing is left of it, when `link`'s `write` returns false too
  */
-export function writeQuiet(engine: Engine, count: number, write: WriteStep, sink: Sink): boolean {
+export function writeQuiet(engine: Engine, count: number, write: WriteStep, sink: Sink): void {
   const { ring } = engine
   const steps: Sqe[] = []
   for (let step = 0; step < count - 1; step++) {
@@ -35,7 +35,6 @@ export function writeQuiet(engine: Engine, count: number, write: WriteStep, sink
     steps.push(sqe)
   }
   const slot = engine.begin(IORING_OP_NOP, undefined)!
-  if (slot.index >= SLOTS) return false
   slot.sink = sink
   write(slot.sqe, count - 1)
   engine.commit(slot)
@@ -45,5 +44,4 @@ export function writeQuiet(engine: Engine, count: number, write: WriteStep, sink
     words[SQE.USER_DATA] = USER_DATA_CHAIN | (step << 20) | (count << 12) | slot.index
     words[SQE.USER_DATA + 1] = slot.generation
   }
-  return true
 }

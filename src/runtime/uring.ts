@@ -27,6 +27,7 @@ import { type Chain, runChain } from './chain.ts'
 import { Engine } from './engine.ts'
 import { checkFixedFile } from './operations.ts'
 import { RegistrationOperations } from './operations-registration.ts'
+import { QUIET_SLOTS } from './quiet-chain.ts'
 import { PLACES_MAX } from './registered-buffers.ts'
 import type { FixedFile } from './resource.ts'
 import { checkAllow, restrict } from './restrictions.ts'
@@ -188,7 +189,8 @@ export class Uring extends RegistrationOperations {
       // It waits in epoll: two rings that both wait in themselves would keep each other awake.
       this.#workerRing = new Uring({ deferTaskrun: false, coopTaskrun: true, wait: 'epoll', allow })
       // Nobody but this library knows of it, so nobody misses IOSQE_IO_DRAIN, which the kernel refuses behind a quiet chain.
-      this.#workerRing.engine.quiet = allow === undefined
+      const own = this.#workerRing.engine
+      own.quiet = allow === undefined && own.slots.max <= QUIET_SLOTS
       if (!engine.referenced) this.#workerRing.unref()
     }
     return this.#workerRing
