@@ -197,9 +197,9 @@ testKinds('half-close: end() sends what is queued, then reading goes on', async 
 })
 
 testKinds(
-  'twenty megabytes each way, in pieces of all sizes, in order',
+  'megabytes each way, in pieces of all sizes, in order',
   async (t, ring) => {
-    const total = 20 * 1024 * 1024
+    const total = (process.env.RINGCORE_SOAK === '1' ? 200 : 6) * 1024 * 1024
     const theirs = { sent: createHash('sha1'), got: createHash('sha1') }
     const ours = { sent: createHash('sha1'), got: createHash('sha1') }
     const block = (at: number, size: number): Buffer => {

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { closeSync, existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -56,11 +57,19 @@ interface Snapshot {
   maps: string[]
 }
 
-/** What node itself opens once and keeps must not look like a leak: libuv's signal pipe comes with the first signal handler. */
+let isWarm = false
+
+/**
+ * What node itself opens once and keeps must not look like a leak: libuv's signal pipe comes with the first signal handler, and a
+ * /dev/null, its reserve for EMFILE, with the first stream. That is mostly the runner's pipe, but it may come after a test began.
+ */
 function warmUp(): void {
+  if (isWarm) return
+  isWarm = true
   const nothing = (): void => {}
   process.on('SIGUSR2', nothing)
   process.off('SIGUSR2', nothing)
+  createServer().listen(`\0ringcore-test-${process.pid}`).close()
 }
 
 function snapshot(): Snapshot {

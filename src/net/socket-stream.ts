@@ -20,8 +20,8 @@ export interface StreamOptions {
   /** false: when the peer has ended its side, what is queued is sent and the stream closes by itself. Default true. */
   allowHalfOpen?: boolean | undefined
   /**
-   * Writes from this many bytes on, 4097 at least, are sent without copying; default: none. It needs a real network card to pay, and TCP; on loopback
-   * the kernel copies all the same. The promise of such a write settles when the peer has acknowledged it.
+   * Writes from this many bytes on, 4097 at least, are sent without copying; default: none. TCP only. Measure where it begins to pay:
+   * a notification costs a few microseconds, and the promise of such a write settles when the peer has acknowledged it.
    */
   zeroCopyFrom?: number | undefined
 }
