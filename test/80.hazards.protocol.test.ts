@@ -353,7 +353,7 @@ for (const [nth, error] of [...TRANSIENT, ...SERIOUS].entries()) {
         `an operation never ended, ${what}`,
       )
       assert.deepEqual([strays, efaults], [0, 0], what)
-      assert.ok(injected.ms < 3000, `it hung for a while, ${what}`)
+      assert.ok(injected.ms < 10_000, `it hung for a while, ${what}`)
       assert.ok(arrived >= written && arrived <= WRITES, `written bytes, ${what}`)
       if (TRANSIENT.includes(error)) {
         assert.deepEqual(
