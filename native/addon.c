@@ -15,6 +15,7 @@ enum { C_SQ_TAIL, C_ACTIVE, C_REFS, C_LIVE, C_MORE_SEEN, C_WAIT, C_ENTERS, C_ROU
        C_LIBUV_WAKES, C_CQES, C_MODE, C_ROUNDS_MAX, C_WORDS = 64, WAIT_RING = 1, WAIT_EPOLL = 2 };
 #define FOREIGN 0x80000000u
 #define LOOP_POLL 0x40000000u
+#define CHAIN 0x10000000u
 
 // ---- mappings: pages live while JavaScript or a ring holds them ------------------------------------------------
 struct thread;
@@ -99,6 +100,8 @@ static u32 drain(struct ring *r, char *to) {
     u32 flags = (u32)cqe[3], slots = flags & CQE_F_32 && r->cqe_bytes == 16 ? 2 : 1;
     bool skip = flags & CQE_F_SKIP;
     r->not_final += slots - 1 + (skip || flags & CQE_F_MORE || (r->looping && (u32)cqe[0] & FOREIGN));
+    // The one CQE of a quiet chain ends all its steps: user_data says how many.
+    if (r->looping && (u32)cqe[0] >> 28 == CHAIN >> 28) r->not_final -= ((u32)cqe[0] >> 12 & 255) - 1;
     if (r->looping && (u32)cqe[0] == LOOP_POLL && !skip) r->poll_armed = false, r->libuv_ready = true, skip = true;
     for (u32 s = 0; !skip && to && s < slots; s++) {
       const u64 *from = (const u64 *)(r->cqes + (size_t)((head + s) & mask) * r->cqe_bytes);
@@ -395,10 +398,8 @@ static i64 js_attach(struct call *c) {
   if (!r) return -ENOMEM_;
   r->thread = c->thread, r->event_fd = -1, r->env = c->env, r->control = (i32 *)control, r->batch = control + C_WORDS * 4;
   if (!control || bytes < C_WORDS * 4 || !read_layout(c, r, c->args[0]) || !hold_own(c, r, c->args[1]) ||
-      !hold_map(c, r, c->args[2]) || napi_add_async_cleanup_hook(c->env, on_thread_end, r, &r->hook) != napi_ok) {
-    drop_ring(r);
-    return -EINVAL_;
-  }
+      !hold_map(c, r, c->args[2]) || napi_add_async_cleanup_hook(c->env, on_thread_end, r, &r->hook) != napi_ok)
+    return drop_ring(r), -EINVAL_;
   r->batch_cap = (u32)((bytes - C_WORDS * 4) / r->cqe_bytes);
   r->next = c->thread->rings, c->thread->rings = r, c->thread->loose_fd = 0;
   return (i64)(uintptr_t)r;
@@ -412,15 +413,19 @@ static i64 js_relayout(struct call *c) {
     if (r->maps[i]->own == OWN_QUEUES) replace_map(r->maps[i]), r->maps[i]->own = 0;
   return 0;
 }
-static i64 js_hold(struct call *c) {
+static i64 js_hold(struct call *c) { // with 1 as its last argument it lets go instead
   struct ring *r = ring_of(c);
-  return !r ? -EINVAL_ : hold_map(c, r, c->args[1]) ? 0 : -ENOMEM_;
+  struct map *map = map_of(c, c->args[1]);
+  if (!r || !map) return -EINVAL_;
+  if (!integer(c, 2)) return hold_map(c, r, c->args[1]) ? 0 : -ENOMEM_;
+  for (u32 i = 0; i < r->map_count; i++)
+    if (r->maps[i] == map && map->own != OWN_QUEUES) return r->maps[i] = r->maps[--r->map_count], drop_map(map), 0;
+  return -EINVAL_;
 }
 static i64 js_detach(struct call *c) {
   struct ring *r = ring_of(c);
   if (!r || (i32)in_kernel(r) > 0) return r ? -EBUSY_ : -EINVAL_;
-  release(r);
-  return 0;
+  return release(r), 0;
 }
 static i64 js_in_kernel(struct call *c) { struct ring *r = ring_of(c); return r ? (i64)in_kernel(r) : -EINVAL_; }
 static i64 js_turn(struct call *c) {
@@ -443,10 +448,7 @@ static i64 js_loop_open(struct call *c) {
   if (event_fd < 0) return event_fd;
   long rc = register_on(r, REGISTER_EVENTFD, &event_fd);
   if (rc == 0 && uv_poll_init(r->loop, poll_of(r), event_fd) != 0) rc = -EINVAL_;
-  if (rc < 0) {
-    close_fd(event_fd);
-    return rc;
-  }
+  if (rc < 0) return close_fd(event_fd), rc;
   r->event_fd = event_fd, r->looping = true, r->open_handles = HANDLES, r->score = 10;
   napi_create_reference(c->env, c->args[1], 1, &r->on_batch);
   uv_check_init(r->loop, check_of(r)), uv_idle_init(r->loop, idle_of(r));

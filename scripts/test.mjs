@@ -1,22 +1,25 @@
-// Runs the test files of build/test in reading order under node:test.
-// Flow: `npm test`, .ci/run → this → node --test.
+// Runs the test files of build/test under node:test. Files of one room (45.*, 46.* …) share a process, which saves a quarter of the
+// time; those that are long or about processes have one each.
+// Flow: `npm test`, .ci/run → this → build/test/together/*.js → node --test.
 // Usage: node scripts/test.mjs [--filter <text>] [--node <path>] [--file-timeout <s>] [--concurrency <n>] [options of node --test]
 //   --filter <text>       only files whose name contains the text; may be given more than once
 //   --node <path>         another node binary than the one that runs this script
-//   --file-timeout <s>    how long one file may take, default 120
-//   --concurrency <n>     how many files run at once, default 2
+//   --file-timeout <s>    how long one process may take, default 120
+//   --concurrency <n>     how many processes run at once, default 3: two cores, and some tests wait
 
 import { spawn } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const SLOW_S = 180
+/** Long, or about their own process: these run alone. */
+const ALONE = /^(05|40\.runtime\.(close|loop)|6|7|8)/
 
 function readArguments(argv) {
-  const options = { filters: [], node: process.execPath, fileTimeoutS: 120, concurrency: 2, rest: [] }
+  const options = { filters: [], node: process.execPath, fileTimeoutS: 120, concurrency: 3, rest: [] }
   for (let i = 0; i < argv.length; i++) {
     if (argv[i] === '--filter') options.filters.push(argv[++i])
     else if (argv[i] === '--node') options.node = argv[++i]
@@ -28,14 +31,34 @@ function readArguments(argv) {
 }
 
 const options = readArguments(process.argv.slice(2))
-const files = readdirSync(join(root, 'build', 'test'))
+const names = readdirSync(join(root, 'build', 'test'))
   .filter((name) => name.endsWith('.test.js'))
   .filter((name) => options.filters.length === 0 || options.filters.some((text) => name.includes(text)))
   .sort()
-  .map((name) => join('build', 'test', name))
-if (files.length === 0) {
+if (names.length === 0) {
   process.stderr.write(`No test file matches ${options.filters.join(', ') || 'build/test/*.test.js'}\n`)
   process.exit(1)
+}
+const files = [
+  ...names.filter((name) => ALONE.test(name)).map((name) => join('build', 'test', name)),
+  ...rooms(names),
+]
+
+/** Writes a file for each room, which imports those of the room. */
+function rooms(names) {
+  const together = join('build', 'test', 'together')
+  rmSync(join(root, together), { recursive: true, force: true })
+  mkdirSync(join(root, together))
+  const byNumber = new Map()
+  for (const name of names.filter((name) => !ALONE.test(name))) {
+    const [number] = name.split('.')
+    byNumber.set(number, [...(byNumber.get(number) ?? []), `import '../${name}'\n`])
+  }
+  return [...byNumber].map(([number, imports]) => {
+    const file = join(together, `${number}.js`)
+    writeFileSync(join(root, file), imports.join(''))
+    return file
+  })
 }
 
 const ownReporter = options.rest.some((argument) => argument.startsWith('--test-reporter'))

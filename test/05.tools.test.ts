@@ -23,16 +23,15 @@ import { compileTool, mountBadFs } from './tools.js'
 
 const helpers = join(root, 'build', 'test', 'helpers.js')
 
-/** Runs one test in a process of its own, where it may fail. */
-function runTest(body: string) {
+/** Runs tests in a process of their own, where they may fail; tells what the reporter says. */
+function runTests(bodies: readonly string[]) {
   const head = `import test from 'node:test'
 import fs from 'node:fs'
 import { oracle, pipe } from ${JSON.stringify(helpers)}
 import { openDriver } from '#src/sys/open-driver.js'
 globalThis.own = fs.openSync('/dev/null')`
-  return runNode(`${head}\ntest('inner', async (t) => { oracle(t)\n${body}\n})`, {
-    nodeArgs: ['--expose-gc'],
-  })
+  const tests = bodies.map((body, i) => `test('inner ${i}', async (t) => { oracle(t, 200)\n${body}\n})`)
+  return runNode([head, ...tests].join('\n'), { nodeArgs: ['--expose-gc', '--test-reporter=tap'] })
 }
 
 test('the epilogue finds what a test leaves behind', async (t) => {
@@ -61,11 +60,14 @@ test('the epilogue finds what a test leaves behind', async (t) => {
       undefined,
     ],
   ]
-  const ended = await Promise.all(cases.map(([, body]) => runTest(body)))
+  const { code, stdout, stderr } = await runTests(cases.map(([, body]) => body))
+  assert.equal(code, 1, stderr)
+  const reports = stdout.split(/^# Subtest: inner \d+$/m).slice(1)
+  assert.equal(reports.length, cases.length, stdout)
   for (const [i, [what, , said]] of cases.entries()) {
-    const { code, stdout, stderr } = ended[i]!
-    assert.equal(code, said ? 1 : 0, `${what}: ${stdout}${stderr}`)
-    if (said) assert.match(stdout, said, what)
+    const [report] = reports[i]!.split(/^1\.\./m)
+    assert.match(report!, said ? /^not ok/m : /^ok/m, what)
+    if (said) assert.match(report!, said, what)
   }
 })
 
@@ -163,15 +165,21 @@ test('under guard-malloc the kernel refuses a Buffer that was collected', async 
     const driver = openDriver()
     const READ = syscallNumber('read')
     const zero = openSync('/dev/zero')
+    const unguarded = [1, 2, 3].map(() => Buffer.allocUnsafeSlow(65536))
+    const endsPage = (buffer) => driver.addressOf(buffer) % 4096 === 0
+    process.env.GUARD_MALLOC = 'now'
     const address = (() => driver.addressOf(Buffer.allocUnsafeSlow(65536)))()
     const held = Buffer.allocUnsafeSlow(65536).fill(1)
+    process.env.GUARD_MALLOC = 'later'
     for (let i = 0; i < 5; i++) { gc(); await new Promise((r) => setTimeout(r, 10)) }
-    console.log(driver.syscall(READ, zero, address, 4096), driver.syscall(READ, zero, driver.addressOf(held), 65536))`
-  const options = { nodeArgs: ['--expose-gc'] }
+    console.log(driver.syscall(READ, zero, address, 4096), driver.syscall(READ, zero, driver.addressOf(held), 65536),
+      unguarded.every(endsPage), endsPage(held))`
+  const options = { nodeArgs: ['--expose-gc'], env: { GUARD_MALLOC: 'later' } }
   const { stdout, stderr } = await runNode(script, { ...options, preload })
   if (stderr.includes('cannot be preloaded'))
     return t.skip(`guard-malloc can't be preloaded here: ${stderr.trim()}`)
-  assert.equal(stdout, '-14 65536\n')
+  // Only what is guarded ends where a page ends.
+  assert.equal(stdout, '-14 65536 false true\n')
 })
 
 test('badfs is slow, short and failing on demand', async (t) => {

@@ -264,8 +264,15 @@ test('statx: large numbers, and where the record begins', () => {
   record.stx_rdev_minor = 0x6789a
   record.stx_mtime.tv_sec = -1n
   record.stx_mtime.tv_nsec = 500_000_000
+  record.stx_dio_mem_align = 4
+  record.stx_dio_offset_align = 4096
+  // Newer than the struct: stx_atomic_write_unit_min, _max, _segments_max, stx_dio_read_offset_align.
+  new Uint32Array(bytes.buffer, 128 + 168, 4).set([8192, 65536, 3, 512])
   const numbers = sys.decodeStatx(bytes, 128)
   assert.deepEqual([numbers.size, numbers.ino, numbers.mtimeMs], [2 ** 60, 2 ** 40 + 1, -500])
+  assert.deepEqual([numbers.dioMemAlign, numbers.dioOffsetAlign, numbers.dioReadOffsetAlign], [4, 4096, 512])
+  const { atomicWriteUnitMin, atomicWriteUnitMax, atomicWriteSegmentsMax } = numbers
+  assert.deepEqual([atomicWriteUnitMin, atomicWriteUnitMax, atomicWriteSegmentsMax], [8192, 65536, 3])
   // makedev(3): bits of both are interleaved.
   const rdev = (0x12000n << 32n) | (0x345n << 8n) | 0x9an | (0x67800n << 12n)
   assert.equal(BigInt(numbers.rdev), rdev)

@@ -162,6 +162,7 @@ const queueCalls = (ring: Ring): Record<string, () => unknown> => ({
   accountForeignCqes: () => ring.accountForeignCqes(0),
   accountSkippedCqes: () => ring.accountSkippedCqes(0),
   resizeRings: () => ring.resizeRings(8),
+  remap: () => ring.remap(),
 })
 
 /** Every method that registers something. */
@@ -172,11 +173,14 @@ const registerCalls = (
 ): Record<string, () => unknown> => ({
   register: () => ring.register(8, bytes, 1),
   hold: () => ring.hold(new ArrayBuffer(8)),
+  letGo: () => ring.letGo(new ArrayBuffer(8)),
+  retire: () => ring.retire(new ArrayBuffer(8)),
   registerBuffers: () => ring.registerBuffers([bytes]),
   registerBuffersTags: () => ring.registerBuffersTags([bytes], [1]),
   registerBuffersSparse: () => ring.registerBuffersSparse(1),
   registerBuffersUpdateTag: () => ring.registerBuffersUpdateTag(0, [bytes]),
   unregisterBuffers: () => ring.unregisterBuffers(),
+  forgetRetired: () => ring.forgetRetired(bytes),
   cloneBuffers: () => ring.cloneBuffers(other),
   registerFiles: () => ring.registerFiles([0]),
   registerFilesTags: () => ring.registerFilesTags([0], [1]),

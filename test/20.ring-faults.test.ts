@@ -2,12 +2,13 @@
 // Flow: this → a driver around the native one → ringcore/ring.
 
 import assert from 'node:assert/strict'
+import { writeSync } from 'node:fs'
 import test, { type TestContext } from 'node:test'
-import { prepNop, Ring } from 'ringcore/ring'
+import { prepNop, prepRead, Ring } from 'ringcore/ring'
 import * as sys from 'ringcore/sys'
 import type { Driver } from '#src/sys/driver.js'
 import { openDriver } from '#src/sys/open-driver.js'
-import { oracle } from './helpers.js'
+import { oracle, pipe, requires } from './helpers.js'
 import { takeCqes } from './ring-kinds.js'
 
 /** The native driver, with some functions replaced. */
@@ -104,8 +105,8 @@ test('SYNC_CANCEL may answer what it likes: only CQEs end an operation', (t) => 
   const ring = new Ring({ entries: 4, driver })
   const sqe = ring.getSqe()!
   sqe.words[0] = sys.IORING_OP_POLL_ADD
-  sqe.words[1] = 0
-  sqe.words[7] = 0x2000 // POLLRDHUP: never comes here
+  sqe.words[1] = pipe(t).reader.fd
+  sqe.words[7] = 0x2000 // POLLRDHUP: never comes
   ring.submit()
   assert.throws(() => ring.close({ cancel: true, timeoutMs: 30 }), {
     code: 'ERR_INVALID_STATE',
@@ -113,6 +114,77 @@ test('SYNC_CANCEL may answer what it likes: only CQEs end an operation', (t) => 
   })
   const address = openDriver().addressOf(cancelAll)
   openDriver().register(ring.fd, sys.IORING_REGISTER_SYNC_CANCEL, address, 1)
+  const seen: number[] = []
+  ring.close({ cancel: true, onCqe: (_userData, _high, res) => void seen.push(res) })
+  assert.deepEqual(seen, [-125])
+})
+
+/** Mappings of a ring's fd fail as long as `refused` says so. */
+function refusing(t: TestContext, refused: (offset: number) => boolean): Driver {
+  return withFaults(t, (real) => ({
+    map: (fd, bytes, offset) => (fd >= 0 && refused(offset) ? -12 : real.map(fd, bytes, offset)),
+  }))
+}
+
+for (const [queue, which] of [
+  ['both queues', sys.IORING_OFF_SQ_RING],
+  ['the entries', sys.IORING_OFF_SQES],
+] as const) {
+  test(`a resize whose pages can’t be mapped loses nothing: ${queue}`, (t) => {
+    if (!requires(t, { registerOp: 'IORING_REGISTER_RESIZE_RINGS' })) return
+    let isFull = false
+    const driver = refusing(t, (offset) => isFull && offset === which)
+    const ring = new Ring({ entries: 8, driver, singleIssuer: true, deferTaskrun: true })
+    t.after(() => ring.close({ cancel: true }))
+    const { reader, writer } = pipe(t)
+    const bytes = Buffer.alloc(4)
+    prepRead(ring.getSqe()!, reader.fd, driver.addressOf(bytes), 4, 0)
+    ring.submit()
+    prepNop(ring.getSqe()!)
+    isFull = true
+    const noRoom = { code: 'ENOMEM', syscall: 'mmap' }
+    assert.throws(() => ring.resizeRings(32), { ...noRoom, message: /resized ring's pages/ })
+    assert.ok(ring.isUnmapped)
+    for (const call of [
+      () => ring.getSqe(),
+      () => ring.submit(),
+      () => ring.peekCqe(),
+      () => ring.forEachCqe(() => {}),
+      () => ring.copyCqes(new Int32Array(16)),
+      () => ring.registerProbe(),
+    ])
+      assert.throws(call, { code: 'ERR_INVALID_STATE', message: /remap\(\), or close\(\)/ })
+    assert.throws(() => ring.remap(), noRoom)
+    assert.throws(() => ring.resizeRings(64), noRoom)
+    assert.throws(() => ring.close({ cancel: true }), noRoom)
+    isFull = false
+    ring.remap()
+    ring.remap()
+    assert.deepEqual([ring.isUnmapped, ring.sqEntries, ring.closed], [false, 32, false])
+    writeSync(writer.fd, 'four')
+    // More than the old and the new queue hold.
+    for (let i = 0; i < 40; i++) {
+      prepNop(ring.getSqe()!)
+      ring.submit()
+    }
+    const results = takeCqes(ring, 42).map(([, res]) => res)
+    assert.deepEqual([results.length, results.filter((res) => res === 4).length], [42, 1])
+    assert.equal(`${bytes}`, 'four')
+  })
+}
+
+test('a ring whose pages a resize could not map is closed by count as ever', (t) => {
+  if (!requires(t, { registerOp: 'IORING_REGISTER_RESIZE_RINGS' })) return
+  let isFull = false
+  const driver = refusing(t, () => isFull)
+  const ring = new Ring({ entries: 8, driver, singleIssuer: true, deferTaskrun: true })
+  const { reader } = pipe(t)
+  const bytes = Buffer.alloc(4)
+  prepRead(ring.getSqe()!, reader.fd, driver.addressOf(bytes), 4, 0)
+  ring.submit()
+  isFull = true
+  assert.throws(() => ring.resizeRings(32), { code: 'ENOMEM' })
+  isFull = false
   const seen: number[] = []
   ring.close({ cancel: true, onCqe: (_userData, _high, res) => void seen.push(res) })
   assert.deepEqual(seen, [-125])

@@ -2,13 +2,23 @@
 // Flow: this → ringcore/ring → kernel.
 
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { writeSync } from 'node:fs'
+import { constants } from 'node:os'
 import test, { type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { prepNop, prepRead, prepTimeout, Ring, type RingOptions } from 'ringcore/ring'
+import {
+  prepNop,
+  prepRead,
+  prepTimeout,
+  type RegisteredWait,
+  RegisteredWaits,
+  Ring,
+  type RingOptions,
+} from 'ringcore/ring'
 import * as sys from 'ringcore/sys'
 import { CTL } from '#src/sys/driver.js'
-import { oracle, pipe, runNode } from './helpers.js'
+import { oracle, pipe, runNode, until } from './helpers.js'
 import { forEachRingKind, takeCqes } from './ring-kinds.js'
 
 /** Memory that the kernel reads and writes in these tests; held for the life of the file. */
@@ -215,6 +225,95 @@ test('a wait reads its arguments from a registered region', (t) => {
   prepNop(ring.getSqe()!)
   assert.equal(ring.submitAndWaitReg(1, 1), 1)
   takeCqes(ring, 1)
+})
+
+test('registered waits: each entry its own, set anew, given back', (t) => {
+  const ring = open(t, { rDisabled: true })
+  if (!(ring.features & sys.IORING_FEAT_MIN_TIMEOUT)) return t.skip('needs a kernel with MEM_REGION (6.13)')
+  const waits = new RegisteredWaits(ring, { entries: 3 })
+  ring.enableRings()
+  const waited = (wait: RegisteredWait): [result: number, ms: number] => {
+    const start = performance.now()
+    return [ring.submitAndWaitReg(1, wait.index), elapsed(start)]
+  }
+  const all = Array.from({ length: waits.capacity }, () => waits.add({ timeoutMs: 0 }))
+  assert.ok(waits.capacity >= 3)
+  assert.equal(new Set(all.map(({ index }) => index)).size, waits.capacity)
+  assert.throws(() => waits.add(), { code: 'ERR_INVALID_STATE', message: /all \d+ are taken/ })
+  const [first, last] = [all[0]!, all.at(-1)!]
+  last.set({ timeoutNs: 20_000_000 })
+  first.set({ timeoutMs: 5 })
+  for (const [wait, ms] of [
+    [last, 20],
+    [first, 5],
+  ] as const) {
+    const [result, took] = waited(wait)
+    assert.equal(result, -62)
+    assert.ok(took >= ms - 1, `${took} ms of ${ms}`)
+  }
+  // Without an end: a CQE ends it. With a least time: one CQE is enough after it.
+  for (const options of [{}, { timeoutMs: 10_000, minWaitUs: 10_000 }]) {
+    last.set(options)
+    prepNop(ring.getSqe()!)
+    const start = performance.now()
+    assert.equal(ring.submitAndWaitReg('minWaitUs' in options ? 2 : 1, last.index), 1)
+    assert.ok(elapsed(start) < 9000)
+    takeCqes(ring, 1)
+  }
+  assert.equal(waits.available, 0)
+  first.free()
+  first.free()
+  assert.equal(waits.available, 1)
+  assert.throws(() => first.set({ timeoutMs: 1 }), { code: 'ERR_INVALID_STATE' })
+  assert.equal(waits.add().index, first.index)
+  for (const options of [
+    { timeoutMs: -1 },
+    { timeoutNs: Number.NaN },
+    { minWaitUs: 2 ** 32 },
+    { sigmask: [0] },
+  ])
+    assert.throws(() => last.set(options), { code: 'ERR_OUT_OF_RANGE' })
+  assert.throws(() => last.set({ timeoutMs: 1, timeoutNs: 1 }), { code: 'ERR_INVALID_ARG_VALUE' })
+})
+
+test('registered waits: signals of the mask stay blocked', async (t) => {
+  const ring = open(t, { rDisabled: true })
+  if (!(ring.features & sys.IORING_FEAT_MIN_TIMEOUT)) return t.skip('needs a kernel with MEM_REGION (6.13)')
+  const waits = new RegisteredWaits(ring)
+  ring.enableRings()
+  const masked = waits.add({ timeoutMs: 150, sigmask: [constants.signals.SIGWINCH] })
+  const open10 = waits.add({ timeoutMs: 10_000 })
+  let seen = 0
+  const count = (): void => void seen++
+  process.on('SIGWINCH', count)
+  t.after(() => process.off('SIGWINCH', count))
+  const script = `while kill -WINCH ${process.pid}; do sleep 0.01; done`
+  const killer = spawn('sh', ['-c', script], { stdio: 'ignore' })
+  t.after(() => killer.kill())
+  await until(() => seen > 0, 5000, 'the first signal')
+  const start = performance.now()
+  assert.equal(ring.submitAndWaitReg(1, masked.index), -62)
+  assert.ok(elapsed(start) >= 149, `${elapsed(start)} ms`)
+  assert.equal(ring.submitAndWaitReg(1, open10.index), 0)
+  assert.ok(elapsed(start) < 9000, 'a signal ends the wait that does not block it')
+})
+
+test('registered waits: what a region can’t be made of', (t) => {
+  const ring = open(t)
+  if (!(ring.features & sys.IORING_FEAT_MIN_TIMEOUT)) return t.skip('needs a kernel with MEM_REGION (6.13)')
+  assert.throws(() => new RegisteredWaits(ring), { message: /rDisabled/, code: 'ERR_INVALID_STATE' })
+  const disabled = new Ring({ entries: 2, rDisabled: true })
+  t.after(() => disabled.close())
+  for (const [code, options] of [
+    ['ERR_INVALID_ARG_TYPE', null],
+    ['ERR_INVALID_ARG_TYPE', { entries: '1' }],
+    ['ERR_OUT_OF_RANGE', { entries: 0 }],
+    ['ERR_OUT_OF_RANGE', { entries: 16385 }],
+  ] as const)
+    assert.throws(() => new RegisteredWaits(disabled, options as never), { code })
+  const most = new RegisteredWaits(disabled, { entries: 16384 })
+  assert.ok(most.capacity >= 16384)
+  assert.throws(() => new RegisteredWaits(disabled), { code: 'EBUSY' })
 })
 
 test('arguments of waits are checked before anything is submitted', (t) => {

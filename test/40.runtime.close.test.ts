@@ -175,6 +175,8 @@ const processes: [name: string, does: 'exits' | 'stays', script: string][] = [
   ['unref of the ring', 'exits', 'void blocked(); ring.unref()'],
   ['unref before', 'exits', 'ring.unref(); void blocked()'],
   ['unref and ref', 'stays', 'void blocked(); ring.unref(); ring.ref()'],
+  ['unref, ref and unref', 'exits', 'ring.unref(); void blocked(); ring.ref(); ring.unref()'],
+  ['unref before, ref after', 'stays', 'ring.unref(); void blocked(); ring.ref()'],
   ['unref in a later turn', 'exits', 'void blocked(); setTimeout(() => ring.unref(), 50)'],
   [
     'an operation aborted',
@@ -183,8 +185,13 @@ const processes: [name: string, does: 'exits' | 'stays', script: string][] = [
   ],
   ['an operation that ends', 'exits', 'await ring.timeout(30)'],
   ['a ring closed', 'exits', 'blocked().catch(() => {}); setTimeout(() => ring.close(), 30)'],
-  ['a multishot without ref', 'exits', 'ring.pollMultishot(0, 1, { ref: false })'],
-  ['a multishot', 'stays', 'ring.pollMultishot(reader, 1)'],
+  [
+    'multishots without ref',
+    'exits',
+    'ring.pollMultishot(0, 1, { ref: false }); ring.timeoutMultishot(10, { ref: false })',
+  ],
+  ['unref before multishots', 'exits', 'ring.unref(); ring.pollMultishot(0, 1); ring.timeoutMultishot(10)'],
+  ['a multishot', 'stays', 'ring.pollMultishot(0, 1)'],
   ['operations that wait for a slot', 'stays', 'for (let i = 0; i < 5000; i++) void blocked()'],
 ]
 
@@ -195,20 +202,15 @@ for (const wait of ['ring', 'epoll'] as const) {
       processes.map(async ([name, , script]) => {
         const source = `
           import { Uring } from 'ringcore'
-          import { openDriver } from '#src/sys/open-driver.js'
-          import { syscallNumber } from '#src/sys/syscalls.js'
-          const fds = new Int32Array(2)
-          openDriver().syscall(syscallNumber('pipe2'), openDriver().addressOf(fds), 0)
-          const reader = fds[0]
           const ring = new Uring({ wait: '${wait}' })
-          const blocked = (options) => ring.read(reader, Buffer.alloc(1), options)
+          const blocked = (options) => ring.read(0, Buffer.alloc(1), options)
           // Says so when it was held open, and leaves: after ten turns of the loop in which it could have ended.
           let turns = 0
           setInterval(() => { if (++turns === 10) { console.log('stays'); process.exit(0) } }, 100).unref()
           process.on('exit', () => console.log('ends'))
           ${script}
         `
-        const { code, stdout, stderr } = await runNode(source, { timeoutMs: 60_000 })
+        const { code, stdout, stderr } = await runNode(source, { timeoutMs: 60_000, silentStdin: true })
         return {
           name,
           code,

@@ -11,7 +11,7 @@ import { setImmediate as immediate, setTimeout as sleep } from 'node:timers/prom
 import { MessageChannel, Worker } from 'node:worker_threads'
 import type { Uring, UringOptions } from 'ringcore'
 import { oracle, pipe, runNode, withTimeout } from './helpers.js'
-import { blockedReads, failure, oneOf, openUring, testKinds, turn } from './uring.js'
+import { blockedReads, failure, oneOf, openUring, PACKAGE, testKinds, turn } from './uring.js'
 
 const WAYS: Record<string, UringOptions> = {
   auto: {},
@@ -265,9 +265,9 @@ test('one ring per thread: four workers and this one', async (t) => {
   await hold.reads[0]
 })
 
-/** A worker that runs a module's text, with this repository's package in reach. */
+/** A worker that runs a module's text, which gets the package as its users do. */
 function worker(source: string): Worker {
-  const resolved = source.replace(/'ringcore'/g, JSON.stringify(import.meta.resolve('ringcore')))
+  const resolved = source.replace(/'ringcore'/g, JSON.stringify(PACKAGE))
   return new Worker(new URL(`data:text/javascript,${encodeURIComponent(resolved)}`))
 }
 

@@ -12,7 +12,7 @@ import { probe } from 'ringcore/ring'
 import { IORING_CQE_F_BUF_MORE, IORING_CQE_F_BUFFER, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET } from 'ringcore/sys'
 import { openDriver } from '#src/sys/open-driver.js'
 import { oracle, pipe, useRing } from './helpers.js'
-import { openUring } from './uring.js'
+import { openUring, PACKAGE } from './uring.js'
 import { OP_KINDS, refused, tcpPair } from './uring-ops.js'
 
 const SOAK = process.env.RINGCORE_SOAK === '1'
@@ -319,7 +319,7 @@ test('a group in memory of a worker thread that ends at once', async (t) => {
   oracle(t)
   const { Worker } = await import('node:worker_threads')
   const text = `
-    import('ringcore').then(async ({ Uring }) => {
+    import('${PACKAGE}').then(async ({ Uring }) => {
       const { parentPort } = require('node:worker_threads')
       const ring = new Uring()
       const [reader, writer] = await ring.pipe()

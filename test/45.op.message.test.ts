@@ -8,7 +8,7 @@ import { Worker } from 'node:worker_threads'
 import { type RingMessage, Uring } from 'ringcore'
 import { probe } from 'ringcore/ring'
 import { oracle, pipe, runNode, withTimeout } from './helpers.js'
-import { failure, openUring } from './uring.js'
+import { failure, openUring, PACKAGE } from './uring.js'
 import { OP_KINDS, opTest, refused } from './uring-ops.js'
 
 opTest('MSG_RING', 'value, data and tag as they were sent, between all kinds of rings', async (t, ring) => {
@@ -129,7 +129,7 @@ test('worker threads: a thousand messages there and back', async (t) => {
   const ring = openUring(t)
   const worker = new Worker(
     `const { workerData, parentPort } = require('node:worker_threads')
-    import('ringcore').then(async ({ Uring }) => {
+    import('${PACKAGE}').then(async ({ Uring }) => {
       const ring = new Uring()
       parentPort.postMessage(ring.ring.fd)
       let count = 0

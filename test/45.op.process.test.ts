@@ -9,7 +9,7 @@ import { Worker } from 'node:worker_threads'
 import * as sys from 'ringcore/sys'
 import { openDriver } from '#src/sys/open-driver.js'
 import { OwnedFd, oracle, requires, withTimeout } from './helpers.js'
-import { failure, openUring } from './uring.js'
+import { failure, openUring, PACKAGE } from './uring.js'
 import { call, opTest, refused, submitted } from './uring-ops.js'
 
 const shared = (words = 4): Int32Array => new Int32Array(new SharedArrayBuffer(words * 4))
@@ -87,7 +87,7 @@ test('futexes between threads; Atomics.wait and notify are a world of their own'
   const words = shared()
   const worker = new Worker(
     `const { workerData: words, parentPort } = require('node:worker_threads')
-    import('ringcore').then(async ({ Uring }) => {
+    import('${PACKAGE}').then(async ({ Uring }) => {
       const ring = new Uring()
       parentPort.postMessage('ready')
       // A lock-step game: wait for odd, answer with even.

@@ -7,8 +7,10 @@ import type { Uring, UringOptions } from 'ringcore'
 import { prepSend, probe } from 'ringcore/ring'
 import * as sys from 'ringcore/sys'
 import { explainFlag } from '#src/runtime/flag-gate.js'
+import type { Driver } from '#src/sys/driver.js'
 import { errnoError } from '#src/sys/error.js'
-import { oracle, withTimeout } from './helpers.js'
+import { openDriver } from '#src/sys/open-driver.js'
+import { oracle, pipe, socketPair, withTimeout } from './helpers.js'
 import { failure, openUring } from './uring.js'
 import { boundSocket, OP_KINDS, opTest, refused, tcpPair } from './uring-ops.js'
 
@@ -72,11 +74,8 @@ opTest('SENDMSG_ZC', 'registered vectors', async (t, ring) => {
   assert.equal(result.bytes, 12288)
   assert.equal(await receive(ring, server.fd, 12288), 'a'.repeat(8192) + 'b'.repeat(4096))
   await refused(ring, [
-    ['ERR_INVALID_ARG_VALUE', () => ring.sendmsgZc(0, { buffers: [Buffer.alloc(5)] }, { fixed: true })],
-    [
-      'ERR_INVALID_ARG_VALUE',
-      () => ring.sendmsgZc(0, { buffers: [whole, Buffer.alloc(5)] }, { fixed: true }),
-    ],
+    ['ERR_INVALID_STATE', () => ring.sendmsgZc(0, { buffers: [Buffer.alloc(5)] }, { fixed: true })],
+    ['ERR_INVALID_STATE', () => ring.sendmsgZc(0, { buffers: [whole, Buffer.alloc(5)] }, { fixed: true })],
     ['ERR_INVALID_ARG_VALUE', () => ring.sendmsgZc(0, { buffers: [] }, { fixed: true })],
   ])
   ring.free(whole)
@@ -168,4 +167,81 @@ test('EINVAL is told apart: of the flag, or of the arguments', (t) => {
   assert.equal(explainFlag(ring.engine, einval, flag('IORING_RECVSEND_POLL_FIRST', 1)), einval)
   const other = errnoError(-32, 'send')
   assert.equal(explainFlag(ring.engine, other, flag('IORING_NO_SUCH', 0x8000)), other)
+})
+
+/** A kernel that does not know what `spoil` makes unknown: it is told of every entry before it is submitted. */
+function olderKernel(spoil: (entry: Int32Array) => void): Driver {
+  const real = openDriver()
+  const queues: ArrayBuffer[] = []
+  const map: Driver['map'] = (fd, bytes, offset) => {
+    const memory = real.map(fd, bytes, offset)
+    if (typeof memory !== 'number' && offset === sys.IORING_OFF_SQES) queues.push(memory)
+    return memory
+  }
+  const enter: Driver['enter'] = (...args) => {
+    for (const queue of queues)
+      for (let at = 0; at < queue.byteLength; at += 64) spoil(new Int32Array(queue, at, 16))
+    return real.enter(...args)
+  }
+  return { ...real, map, enter }
+}
+
+/** Submits through the driver, as the loop does not. */
+function submitted<T>(ring: Uring, promise: Promise<T>): Promise<T> {
+  ring.flush()
+  return promise
+}
+
+test('each flag of a NOP that a kernel lacks is named, and so is the Linux that has it', async (t) => {
+  oracle(t)
+  let lacks = 0
+  const driver = olderKernel((entry) => {
+    if ((entry[0]! & 0xff) === sys.IORING_OP_NOP && (entry[7]! & lacks) !== 0) entry[7]! |= 1 << 30
+  })
+  const ring = openUring(t, { driver, cqe32: true })
+  const table: [flag: number, name: string, since: string, options: object][] = [
+    [sys.IORING_NOP_INJECT_RESULT, 'INJECT_RESULT', '6.10', { result: 5 }],
+    [sys.IORING_NOP_FILE, 'FILE', '6.13', { file: 0 }],
+    [sys.IORING_NOP_FIXED_FILE, 'FIXED_FILE', '6.13', { flags: sys.IORING_NOP_FIXED_FILE }],
+    [sys.IORING_NOP_FIXED_BUFFER, 'FIXED_BUFFER', '6.13', { flags: sys.IORING_NOP_FIXED_BUFFER }],
+    [sys.IORING_NOP_TW, 'TW', '6.17', { flags: sys.IORING_NOP_TW }],
+    [sys.IORING_NOP_CQE32, 'CQE32', '6.18', { flags: sys.IORING_NOP_CQE32 }],
+  ]
+  for (const [flag, name, since, options] of table) {
+    lacks = flag
+    const error = await failure(submitted(ring, ring.nop(options)))
+    assert.equal(error.code, 'ERR_RING_FEATURE')
+    assert.match(error.message, new RegExp(`IORING_NOP_${name}\\b.*Linux ${since}`))
+    assert.equal((error.cause as NodeJS.ErrnoException).code, 'EINVAL')
+  }
+  const plain = openUring(t)
+  // The caller's own EINVAL, and a flag that no kernel knows, stay what they are.
+  for (const options of [{ result: -22 }, { flags: 1 << 29 }])
+    assert.equal((await failure(plain.nop(options))).code, 'EINVAL')
+  const error = await failure(plain.nop({ flags: sys.IORING_NOP_CQE32 }))
+  assert.deepEqual([error.code, /cqe32 or cqeMixed/.test(error.message)], ['ERR_INVALID_STATE', true])
+})
+
+test('bundles on a kernel without them are named', async (t) => {
+  oracle(t)
+  const driver = olderKernel((entry) => {
+    const opcode = entry[0]! & 0xff
+    if (opcode !== sys.IORING_OP_RECV && opcode !== sys.IORING_OP_SEND) return
+    if ((entry[0]! & (sys.IORING_RECVSEND_BUNDLE << 16)) !== 0) entry[0]! |= 0x8000 << 16
+  })
+  const ring = openUring(t, { driver })
+  const [here, there] = socketPair(t)
+  const sending = ring.sendGroup({ entries: 2, bufferBytes: 64 })
+  sending.add(Buffer.from('text'))
+  const lacking = { code: 'ERR_RING_FEATURE', message: /IORING_RECVSEND_BUNDLE.*Linux 6\.10/ }
+  await assert.rejects(submitted(ring, ring.sendBundle(here.fd, sending)), lacking)
+  assert.equal(sending.pending, 4)
+  const receiving = ring.bufferGroup({ entries: 2, bufferBytes: 64 })
+  await assert.rejects(submitted(ring, ring.recvBundle(there.fd, receiving).next()), lacking)
+  receiving.close()
+  sending.close()
+  // What is wrong with the file is no word about the kernel.
+  const able = openUring(t)
+  const group = able.bufferGroup({ entries: 2, bufferBytes: 64 })
+  assert.equal((await failure(able.recvBundle(pipe(t).reader.fd, group).next())).code, 'ENOTSOCK')
 })

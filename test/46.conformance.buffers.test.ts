@@ -41,7 +41,10 @@ opTest('READ_FIXED, WRITE_FIXED', 'registered buffers and devices', async (_t, r
   const buffer = ring.alloc(10_000)
   buffer.fill(1)
   const [zero, nothing] = [await ring.openat('/dev/zero', 'r+'), await ring.openat('/dev/null', 'r+')]
-  assert.equal(await ring.readFixed(zero, buffer, { offset: 100, length: 9_000 }), 9_000)
+  // The device stops after a page when the thread has other work waiting.
+  let got = 0
+  while (got < 9_000) got += await ring.readFixed(zero, buffer, { offset: 100 + got, length: 9_000 - got })
+  assert.equal(got, 9_000)
   assert.ok(buffer.subarray(100, 9_100).every((byte) => byte === 0))
   assert.deepEqual([buffer[99], buffer[9_100]], [1, 1])
   assert.equal(await ring.writeFixed(zero, buffer), 10_000)

@@ -8,6 +8,8 @@ import test, { type TestContext } from 'node:test'
 import { Uring, type UringOptions } from 'ringcore'
 import { opTable, probe } from 'ringcore/ring'
 import { IORING_OP_READ, IOSQE_ASYNC } from 'ringcore/sys'
+import type { Driver } from '#src/sys/driver.js'
+import { openDriver } from '#src/sys/open-driver.js'
 import { OwnedFd, oracle, pipe, root, runNode, tempDir } from './helpers.js'
 import { failure, KINDS, openUring } from './uring.js'
 
@@ -275,6 +277,32 @@ test('resize: queues of other sizes under an event loop that is busy', async (t)
     assert.throws(() => ring.resize(sizes as never), { code })
   const plain = openUring(t, { deferTaskrun: false, inFlight: 8 })
   assert.throws(() => plain.resize({ entries: 8, cqEntries: 64 }), { code: 'ERR_INVALID_ARG_VALUE' })
+})
+
+test('resize: a ring whose new pages can’t be mapped is at its end, loudly', async (t) => {
+  oracle(t)
+  if (probe().registerOps.IORING_REGISTER_RESIZE_RINGS !== true) return t.skip('needs kernel 6.13')
+  const real = openDriver()
+  let isFull = false
+  const map: Driver['map'] = (fd, bytes, offset) => (fd >= 0 && isFull ? -12 : real.map(fd, bytes, offset))
+  const ring = new Uring({ entries: 16, cqEntries: 64, inFlight: 32, driver: { ...real, map } })
+  const { reader } = pipe(t)
+  const ticks = ring.timeoutMultishot(60_000)
+  const ended = [ring.read(reader.fd, Buffer.alloc(1)), ticks.next()].map((promise) => failure(promise))
+  await ring.nop()
+  isFull = true
+  const noRoom = { code: 'ENOMEM', syscall: 'mmap' }
+  assert.throws(() => ring.resize({ entries: 64, cqEntries: 256 }), noRoom)
+  assert.deepEqual(
+    (await Promise.all(ended)).map(({ code }) => code),
+    ['ENOMEM', 'ERR_RING_CLOSED'],
+  )
+  assert.ok(ring.closed)
+  assert.equal((await failure(ring.nop())).code, 'ERR_RING_CLOSED')
+  await assert.rejects(ring.close(), noRoom)
+  isFull = false
+  await ring.close() // by count: the read and the timeout are cancelled first
+  await ring.close()
 })
 
 test('cancelSync: cancelled when it returns', async (t) => {

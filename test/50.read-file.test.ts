@@ -127,3 +127,32 @@ test('a signal aborts', async (t) => {
   const { signal } = new AbortController()
   assert.equal((await readFile(path, { ring, signal })).toString(), 'x')
 })
+
+test('a file that was read is closed by the next one, or at the end of the turn', async (t) => {
+  oracle(t)
+  const ring = useRing(t)
+  const dir = tempDir(t)
+  const at = (name: string): string => join(dir, name)
+  for (const name of ['a', 'b']) writeFileSync(at(name), name)
+  /** Files of the directory that the ring's table of direct descriptors still has. */
+  const open = (): string[] =>
+    readFileSync(`/proc/self/fdinfo/${ring.ring.fd}`, 'utf8')
+      .split('\n')
+      .filter((line) => line.includes(dir))
+  const allClosed = (): Promise<void> => until(() => open().length === 0, 5000, 'the files to be closed')
+  const before = ring.stats().cqes
+  assert.equal(`${await readFile(at('a'), { ring })}`, 'a')
+  if (open().length === 0) return t.skip('the kernel does not tell which files a ring has')
+  for (let i = 0; i < 10; i++) assert.equal(`${await readFile(at('b'), { ring })}`, 'b')
+  await allClosed()
+  // Open, read, and read to see the end; one close for all, or two when the turn ended in between.
+  assert.ok(ring.stats().cqes - before <= 11 * 3 + 2, String(ring.stats().cqes - before))
+  // What could not be opened took nobody's place.
+  await readFile(at('a'), { ring })
+  await assert.rejects(readFile(at('none'), { ring }), { code: 'ENOENT' })
+  await allClosed()
+  // More at once than there are places with a file left open, and a ring that closes behind them.
+  await Promise.all(Array.from({ length: 300 }, () => readFile(at('a'), { ring })))
+  await allClosed()
+  await Promise.all(Array.from({ length: 30 }, () => readFile(at('b'), { ring })))
+})

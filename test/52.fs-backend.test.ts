@@ -5,8 +5,8 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import test from 'node:test'
 import fs, { backend } from 'ringcore/fs'
-import { AS_INSTALLED } from './example-programs.js'
-import { onlyNodes, oracle, type RunOptions, requires, runNode, tempDir } from './helpers.js'
+
+import { AS_INSTALLED, onlyNodes, oracle, type RunOptions, requires, runNode, tempDir } from './helpers.js'
 import { compileTool } from './tools.js'
 
 /** Uses a bit of everything and says what came out. */
@@ -33,6 +33,74 @@ const program = (dir: string): string => `
   console.log(await fs.open(at('no')).catch(failed), await fs.stat(at('no')).catch(failed), (await fs.readdir(at('.'))).join())
   if (backend === 'node') console.log(fs.open === node.open, fs.rename === node.rename)
 `
+/** Batches and trees: what they give, refuse and tell. */
+const batches = (dir: string): string => `
+  const near = (name) => ${JSON.stringify(dir)} + '/batch/' + name
+  const { createHash } = await import('node:crypto')
+  const say = (...words) => console.log(words.map((word) => JSON.stringify(word)).join(' '))
+  const told = ({ name, code, syscall, errno, path }) => ({ name, code, syscall, errno, path: path?.replace(${JSON.stringify(dir)}, '') })
+  await fs.mkdir(near('src/sub'), { recursive: true })
+  const sizes = Array.from({ length: 60 }, (_, i) => i === 30 ? 300000 : i * 97)
+  const paths = sizes.map((_, i) => near('src/' + (i % 2 ? 'sub/' : '') + i))
+  let last
+  const onProgress = (progress) => { last = progress }
+  say(await fs.writeFiles(sizes.map((size, i) => ({ path: paths[i], data: Buffer.alloc(size, i), mode: i ? undefined : 0o600 })), { onProgress }), last)
+  say((await fs.writeFiles([{ path: paths[1], data: 'x' }, { path: near('no/x'), data: 'x' }, { path: paths[2], data: 5 }], { flag: 'wx', onError: 'collect' })).errors.map(({ error }) => told(error)))
+  await fs.writeFiles([{ path: near('src/text'), data: 'one' }], { flush: true })
+  await fs.writeFiles([{ path: near('src/text'), data: ' two', flag: 'a' }])
+  const missing = [...paths.slice(0, 40), near('none'), near('src'), 'a\\0b', ...paths.slice(40)]
+  for (const options of [{ concurrency: 3, maxBytes: 100000 }, { ordered: false }]) {
+    const hash = {}
+    const errors = []
+    const order = []
+    for await (const { path, data, error } of fs.readFiles(missing, { ...options, onError: 'collect', onProgress })) {
+      order.push(missing.indexOf(path))
+      if (error) errors.push(told(error))
+      else hash[path.slice(near('').length)] = createHash('md5').update(data).digest('hex')
+    }
+    const inOrder = order.every((place, i) => place === i)
+    say(options.ordered ?? inOrder, order.length, Object.keys(hash).sort().map((name) => name + hash[name]), errors.sort((a, b) => a.code < b.code ? -1 : 1), last)
+  }
+  const taken = []
+  const failure = await (async () => { for await (const { path } of fs.readFiles(new Set(missing))) taken.push(path) })().catch(told)
+  say(failure, taken.length)
+  const control = new AbortController()
+  const read = []
+  say(await (async () => {
+    for await (const { path } of fs.readFiles([...paths, paths[0]], { signal: control.signal, concurrency: 4 })) if (read.push(path) === 20) control.abort(new Error('why'))
+  })().catch((error) => [error.name, error.code, error.cause?.message, read.length]))
+  for await (const _ of fs.readFiles(paths)) break
+  await fs.symlink('none', near('src/dangling'))
+  for (const followSymlinks of [true, false]) {
+    const all = []
+    for await (const { path, stats, error } of fs.stats([paths[3], near('src/sub'), near('src/dangling'), '/dev/null'], { followSymlinks, onError: 'collect' })) {
+      const own = !error && await fs[followSymlinks ? 'stat' : 'lstat'](path)
+      all.push(error ? told(error) : [stats.mode, stats.nlink, stats.size, stats.rdev, Object.keys(stats), own.dev === stats.dev, own.ino === stats.ino, own.mtimeMs === stats.mtimeMs, own.birthtimeMs === stats.birthtimeMs, own.blocks === stats.blocks])
+    }
+    say(all)
+  }
+  const walked = async (dir, options) => {
+    const names = []
+    for await (const { path, depth, dirent, stats } of fs.walk(dir, options)) names.push([path.slice(dir.length), depth, dirent.isFile(), stats?.size])
+    return names.sort((a, b) => a[0] < b[0] ? -1 : 1)
+  }
+  say(await walked(near('src'), { stats: true, filter: ({ dirent }) => !dirent.isDirectory() }))
+  say(await walked(near('none')).catch(told))
+  await fs.cp(near('src'), near('copy'), { recursive: true, verbatimSymlinks: true, onProgress, countFirst: true })
+  say(last, await walked(near('copy')))
+  say(await fs.cp(near('src'), near('part'), { recursive: true, onProgress, filter: (from) => !from.endsWith('sub') }), last, (await walked(near('part'))).length)
+  say(await fs.cp(near('src/text'), near('text'), { onProgress, countFirst: true }), last)
+  say(await fs.cp(near('none'), near('none2'), { recursive: true, onProgress }).catch(told))
+  say(await fs.cp(near('src'), near('late'), { recursive: true, signal: AbortSignal.abort() }).catch((error) => error.name), await fs.stat(near('late')).catch((error) => error.code))
+  say(await fs.rm(near('copy'), { onProgress }).catch(told), await fs.rm(near('none'), { onProgress }).catch(told), await fs.rm(near('none'), { force: true, onProgress }))
+  say(await fs.rm(near('copy'), { recursive: true, signal: AbortSignal.abort() }).catch((error) => error.name))
+  const half = new AbortController()
+  say(await fs.rm(near('part'), { recursive: true, signal: half.signal, onProgress }), last)
+  await fs.rm(near('copy'), { recursive: true, onProgress, countFirst: true })
+  say(last, await fs.stat(near('copy')).catch((error) => error.code))
+  for (const bad of [{ signal: 5 }, { onProgress: 5 }, { countFirst: 5, onProgress }])
+    say(await fs.rm(near('src'), { recursive: true, ...bad }).catch(({ code }) => code), await fs.cp(near('src'), near('y'), { recursive: true, ...bad }).catch(({ code }) => code))
+`
 const WORK = 'two 3 2 3 one\nENOENT ENOENT b,d,l\n'
 
 test('the program says the same with and without a ring', async (t) => {
@@ -47,11 +115,20 @@ test('the program says the same with and without a ring', async (t) => {
     ways.push(['node', { wrap: [refuse, 'ENOSYS', 'setup'] }])
     ways.push(['node', { wrap: [refuse, 'EPERM', 'setup,enter,register'] }])
   }
+  let wantedOfBatches: string[] = []
   for (const [wanted, options] of ways) {
-    const { stdout, stderr, code } = await runNode(program(tempDir(t)), options)
-    const extra = wanted === 'node' ? 'true true\n' : ''
-    assert.equal(stdout, `${wanted} ${wanted} ${WORK}${extra}`, stderr)
-    assert.equal(code, 0)
+    const dir = tempDir(t)
+    const { stdout, stderr, code } = await runNode(`${program(dir)}${batches(dir)}`, options)
+    assert.equal(code, 0, stderr)
+    const said = stdout.split('\n')
+    const own = `${wanted} ${wanted} ${WORK}${wanted === 'node' ? 'true true\n' : ''}`
+      .split('\n')
+      .slice(0, -1)
+    assert.deepEqual(said.slice(0, own.length), own, stderr)
+    const ofBatches = said.slice(own.length)
+    if (wanted === 'io_uring') wantedOfBatches = ofBatches
+    else assert.deepEqual(ofBatches, wantedOfBatches)
+    assert.equal(ofBatches.length, 23)
   }
 })
 

@@ -25,7 +25,7 @@ const ON_RING = [
   'symlink',
 ]
 const ON_RING_TOO = ['cp', 'rm', 'truncate', 'unlink', 'writeFile']
-const EXTRAS = ['backend', 'readFiles', 'stats', 'walk', 'writeFiles']
+const EXTRAS = ['AppendLog', 'DirectFile', 'backend', 'readFiles', 'stats', 'walk', 'writeFiles']
 const HANDLE_ON_RING = ['appendFile', 'datasync', 'read', 'readFile', 'readv', 'stat', 'sync', 'truncate']
 const HANDLE_ON_RING_TOO = ['write', 'writeFile', 'writev']
 

@@ -14,7 +14,7 @@ import { oracle, tempDir } from './helpers.js'
 const SOAK = process.env.RINGCORE_SOAK === '1'
 const SEEDS = process.env.SEED
   ? [Number(process.env.SEED)]
-  : Array.from({ length: SOAK ? 400 : 16 }, (_, i) => i + 1)
+  : Array.from({ length: SOAK ? 400 : 8 }, (_, i) => i + 1)
 const STEPS = SOAK ? 1000 : 250
 
 /** Runs a program through both, step by step, and stops at the first difference. */

@@ -26,6 +26,7 @@ import { requires, tempDir, withTimeout } from './helpers.js'
 import { mountBadFs } from './tools.js'
 
 const EIO = 5
+const isSoak = process.env.RINGCORE_SOAK === '1'
 
 /** A file system in memory of that many bytes; undefined where that can't be had. */
 function smallDisk(t: TestContext, bytes: string): string | undefined {
@@ -179,7 +180,8 @@ test('files without a size: /proc, /dev, pipes', async (t) => {
       await handle.close()
     }
     const zero = await one.open('/dev/zero')
-    told.push((await zero.read(Buffer.alloc(70_000, 1))).buffer.every((byte) => byte === 0))
+    // One page: of more the device gives less when the thread has other work waiting.
+    told.push((await zero.read(Buffer.alloc(4096, 1))).buffer.every((byte) => byte === 0))
     await zero.close()
     const fifo = makeFifo(join(dir, 'fifo'))
     const writing = one.writeFile(fifo, 'z'.repeat(200_000))
@@ -199,7 +201,11 @@ test('aborts at every moment: all of it or an AbortError, and nothing is left op
   const content = Buffer.alloc(3_000_000, 'abc')
   writeFileSync(path, content)
   let [aborted, done] = [0, 0]
-  for (let moment = 0; moment < 60; moment++) {
+  // By then all is done: what comes early is looked at closely.
+  const moments = Array.from({ length: 60 }, (_, moment) => moment).filter(
+    (moment) => isSoak || moment < 16 || moment % 4 === 0,
+  )
+  for (const moment of moments) {
     const controller = new AbortController()
     const { signal } = controller
     const works = [

@@ -1,8 +1,9 @@
 // ringcore cp, cat, du: what they do, say and return, held against coreutils where those are.
-// Flow: this → dist/bundle/cli.js (as a child).
+// Flow: this → dist/bundle/cli.js (as a child), and a child that runs one command after another.
 
 import assert from 'node:assert/strict'
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import {
   linkSync,
   mkdirSync,
@@ -13,12 +14,50 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import test from 'node:test'
-import { AS_INSTALLED } from './example-programs.js'
-import { oracle, requires, root, runNode, tempDir } from './helpers.js'
+import test, { after } from 'node:test'
+import {
+  AS_INSTALLED,
+  oracle,
+  type RunResult,
+  requires,
+  root,
+  runNode,
+  tempDir,
+  withTimeout,
+} from './helpers.js'
 
 const main = join(root, 'dist', 'bundle', 'cli.js')
 const ringcore = (...args: string[]) => runNode(main, { args })
+
+/** Runs commands as main.ts does, and tells what each wrote and returned. */
+const SEVERAL = `
+  import { runCat } from '#src/cli/cat-command.js'
+  import { runCp } from '#src/cli/cp-command.js'
+  import { runDu } from '#src/cli/du-command.js'
+  const tools = { cat: runCat, cp: runCp, du: runDu }
+  process.on('message', async ([name, ...args]) => {
+    const said = { stdout: '', stderr: '' }
+    for (const stream of Object.keys(said)) process[stream].write = (text) => { said[stream] += text; return true }
+    process.send({ code: await tools[name](args), signal: null, ...said })
+  })`
+
+// Started before the tests, and so none of them takes it for a leak.
+const child = spawn(process.execPath, ['--input-type=module', '--eval', SEVERAL], {
+  cwd: root,
+  stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+})
+const ended = once(child, 'exit')
+after(() => {
+  child.disconnect()
+  return ended
+})
+
+/** A command line in the process that all tests share: a start takes longer than what most commands do. */
+async function shared(...args: string[]): Promise<RunResult> {
+  const answer = once(child, 'message')
+  child.send(args)
+  return (await withTimeout(answer, 30_000, `ringcore ${args.join(' ')}`))[0]
+}
 
 test('cp: files, trees, several into a directory, and what it refuses', async (t) => {
   oracle(t)
@@ -32,12 +71,12 @@ test('cp: files, trees, several into a directory, and what it refuses', async (t
   const quiet = { code: 0, signal: null, stdout: '', stderr: '' }
   assert.deepEqual(await ringcore('cp', at('f'), at('g')), quiet)
   assert.equal(readFileSync(at('g'), 'utf8'), 'one')
-  assert.deepEqual(await ringcore('cp', '-r', at('tree'), at('f'), at('to')), quiet)
+  assert.deepEqual(await shared('cp', '-r', at('tree'), at('f'), at('to')), quiet)
   assert.deepEqual(readdirSync(at('to')).sort(), ['f', 'tree'])
   assert.equal(readFileSync(at('to/tree/d/f'), 'utf8'), 'text')
   assert.equal(readlinkSync(at('to/tree/link')), 'd/f')
   writeFileSync(at('f'), 'two')
-  assert.deepEqual(await ringcore('cp', '-n', at('f'), at('g')), quiet)
+  assert.deepEqual(await shared('cp', '-n', at('f'), at('g')), quiet)
   assert.equal(readFileSync(at('g'), 'utf8'), 'one')
   const refused: [string[], string][] = [
     [[at('tree'), at('x')], `-r not specified; omitting directory '${at('tree')}'`],
@@ -48,11 +87,12 @@ test('cp: files, trees, several into a directory, and what it refuses', async (t
     [['--what'], "Unknown option '--what'"],
   ]
   for (const [args, message] of refused) {
-    const { code, stdout, stderr } = await ringcore('cp', ...args)
+    // One of them shows that the exit code is the process's.
+    const { code, stdout, stderr } = await (args.length === 1 ? ringcore : shared)('cp', ...args)
     assert.deepEqual([code, stdout], [1, ''], message)
     assert.ok(stderr.startsWith('ringcore cp: ') && stderr.includes(message), `${stderr} has no ${message}`)
   }
-  assert.match((await ringcore('cp', '--help')).stdout, /^Usage: ringcore cp/)
+  assert.match((await shared('cp', '--help')).stdout, /^Usage: ringcore cp/)
 })
 
 test('cat: files in order, standard input, what is missing, a reader that goes away', async (t) => {
@@ -73,7 +113,7 @@ test('cat: files in order, standard input, what is missing, a reader that goes a
     encoding: 'utf8',
   })
   assert.deepEqual([cut.stdout, cut.stderr], ['abc', ''])
-  const isDirectory = await ringcore('cat', dir)
+  const isDirectory = await shared('cat', dir)
   assert.deepEqual([isDirectory.code, isDirectory.stderr], [1, `ringcore cat: ${dir}: Is a directory\n`])
 })
 
@@ -88,12 +128,12 @@ test('du: the numbers of du', async (t) => {
   const sorted = (text: string): string[] => text.trimEnd().split('\n').sort()
   if (requires(t, { program: 'du' })) {
     for (const options of [[], ['-s', '-b']]) {
-      const { code, stdout, stderr } = await ringcore('du', ...options, dir)
+      const { code, stdout, stderr } = await shared('du', ...options, dir)
       assert.deepEqual([code, stderr], [0, ''])
       assert.deepEqual(sorted(stdout), sorted(execFileSync('du', [...options, dir], { encoding: 'utf8' })))
     }
   }
-  const { stdout } = await ringcore('du', '-a', '-H', join(dir, 'a'))
+  const { stdout } = await shared('du', '-a', '-H', join(dir, 'a'))
   assert.match(stdout, /^100K\t.*a\/b\/f$/m)
   assert.equal(stdout.trimEnd().split('\n').at(-1)!.split('\t')[1], join(dir, 'a'), 'the whole comes last')
   const missing = await ringcore('du', join(dir, 'none'))

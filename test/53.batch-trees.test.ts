@@ -21,7 +21,7 @@ import { cp as nodeCp, rm as nodeRm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join, relative } from 'node:path'
 import test, { type TestContext } from 'node:test'
-import { type CpOptions, cp, rm, type Uring } from 'ringcore'
+import { type CpOptions, cp, type Progress, rm, type Uring } from 'ringcore'
 import { numbers } from '../bench/tools.js'
 import { countFds, oracle, requires, runNode, tempDir, useRing } from './helpers.js'
 
@@ -285,12 +285,13 @@ test('cp: progress, and a signal', async (t) => {
   const dir = tempDir(t)
   makeTree(join(dir, 'src'), 3, 200)
   const seen: number[] = []
-  let last = { files: 0, bytes: 0 }
-  const onProgress = (progress: { files: number; bytes: number }): void => {
+  let last: Progress = { files: 0, bytes: 0 }
+  const onProgress = (progress: Progress): void => {
     seen.push(progress.files)
     last = progress
   }
   await cp(join(dir, 'src'), join(dir, 'dest'), { recursive: true, ring, onProgress })
+  assert.equal(last.total, undefined)
   assert.equal(last.files, 201)
   const bytes = lines(join(dir, 'src'), false).reduce(
     (sum, line) => sum + Number(/ bytes (\d+)$/.exec(line)?.[1] ?? 0),
@@ -301,6 +302,8 @@ test('cp: progress, and a signal', async (t) => {
     seen,
     seen.toSorted((a, b) => a - b),
   )
+  await cp(join(dir, 'src'), join(dir, 'again'), { recursive: true, ring, onProgress, countFirst: true })
+  assert.deepEqual(last, { files: 201, bytes, total: 201 })
   const control = new AbortController()
   const copied = cp(join(dir, 'src'), join(dir, 'other'), { recursive: true, ring, signal: control.signal })
   control.abort()
@@ -388,12 +391,33 @@ test('rm: trees at random, and errors', async (t) => {
   await rm(join(dir, 'link'), { ring })
   await rm(join(dir, 'f'), { ring })
   assert.deepEqual(readdirSync(dir), ['d'])
-  let last = { files: 0, bytes: 1 }
-  const onProgress = (progress: { files: number; bytes: number }): void => {
+  let last: Progress = { files: 0, bytes: 1 }
+  const onProgress = (progress: Progress): void => {
     last = progress
   }
-  await rm(join(dir, 'd'), { recursive: true, ring, onProgress })
-  assert.deepEqual(last, { files: 2, bytes: 0 })
+  await rm(join(dir, 'd'), { recursive: true, ring, onProgress, countFirst: true })
+  assert.deepEqual(last, { files: 2, bytes: 0, total: 2 })
+})
+
+test('without /proc, trees are removed as Node does it, and copied with their modes', async (t) => {
+  oracle(t)
+  const hide = ['unshare', '-rm', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$0" "$@"']
+  const { status } = spawnSync(hide[0]!, [...hide.slice(1), 'true'])
+  if (status !== 0) return t.skip('unshare(1) may not hide /proc here')
+  const dir = tempDir(t)
+  makeTree(join(dir, 'src'), 2, 20)
+  chmodSync(join(dir, 'src'), 0o751)
+  const script = `
+    import { cp, rm } from 'ringcore'
+    import { existsSync, statSync } from 'node:fs'
+    const dir = ${JSON.stringify(dir)}
+    await cp(dir + '/src', dir + '/dest', { recursive: true })
+    let last
+    await rm(dir + '/src', { recursive: true, onProgress: (progress) => { last = progress } })
+    console.log(existsSync('/proc/self'), existsSync(dir + '/src'), (statSync(dir + '/dest').mode & 0o777).toString(8), last)
+  `
+  const { stdout, stderr } = await runNode(script, { wrap: hide })
+  assert.equal(stdout, 'false false 751 { files: 21, bytes: 0 }\n', stderr)
 })
 
 test('rm: links are removed, not followed, also when they take the place of a directory meanwhile', async (t) => {

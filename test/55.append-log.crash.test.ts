@@ -9,7 +9,7 @@ import test from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppendLog, type FileTarget, type PathLike, type ReadOptions, Resource, Uring } from 'ringcore'
 import { memoryDir, numberOf, random, readAll, record } from './append-log.js'
-import { oracle, root, tempDir, useRing } from './helpers.js'
+import { AS_INSTALLED, oracle, root, tempDir, useRing } from './helpers.js'
 
 const isSoak = process.env.RINGCORE_SOAK === '1'
 
@@ -36,7 +36,7 @@ const WRITER = `
 /** Runs the writer and kills it some milliseconds after its first record. Returns position by number of what it was told. */
 async function killedWriter(directory: string, first: number, ms: number): Promise<Map<number, number>> {
   const args = ['--input-type=module', '--eval', WRITER, '--', directory, String(first)]
-  const env = { ...process.env }
+  const env: NodeJS.ProcessEnv = { ...process.env, ...AS_INSTALLED }
   delete env.NODE_TEST_CONTEXT
   const child = spawn(process.execPath, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'] })
   let text = ''

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
-import { oracle, root, runNode } from './helpers.js'
+import { AS_INSTALLED, oracle, root, runNode } from './helpers.js'
 
 const page = readFileSync(join(root, 'docs', 'storage.md'), 'utf8')
 const programs = [...page.matchAll(/^```js\n([\s\S]*?)^```$\n\nIt prints:\n\n```text\n([\s\S]*?)^```$/gm)]
@@ -18,7 +18,7 @@ for (const [index, [, source, output]] of programs.entries()) {
     const file = join(root, 'build', `storage-${process.pid}-${index}.mjs`)
     writeFileSync(file, source!)
     t.after(() => rmSync(file))
-    const { code, stdout, stderr } = await runNode(file)
+    const { code, stdout, stderr } = await runNode(file, { env: AS_INSTALLED })
     if (stderr.includes('ERR_DIRECT_UNSUPPORTED')) return t.skip('needs O_DIRECT in /tmp')
     assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: output, stderr: '' })
   })

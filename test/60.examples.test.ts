@@ -9,7 +9,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { assertClean, example, script } from './example-programs.js'
-import { oracle, root, tempDir, until, withTimeout } from './helpers.js'
+import { AS_INSTALLED, oracle, root, tempDir, until, withTimeout } from './helpers.js'
 
 /** Runs an example with bytes on its standard input, and collects those of its standard output. */
 async function pipeThrough(
@@ -17,7 +17,10 @@ async function pipeThrough(
   args: string[],
   input: Buffer,
 ): Promise<{ code: number; output: Buffer; errors: string }> {
-  const child = spawn(process.execPath, [script(name), ...args], { stdio: 'pipe' })
+  const child = spawn(process.execPath, [script(name), ...args], {
+    stdio: 'pipe',
+    env: { ...process.env, ...AS_INSTALLED },
+  })
   const chunks: Buffer[] = []
   let errors = ''
   child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk))
@@ -60,6 +63,7 @@ for (const name of ['cat', 'linked-cat']) {
     const { paths, whole } = sampleFiles(t)
     const child = spawn(process.execPath, [script(name), ...paths, ...paths], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...AS_INSTALLED },
     })
     let errors = ''
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -87,7 +91,7 @@ test('cat: into a file that others write too, it goes on where they stopped', as
     ['-c', '(echo before; "$@"; echo after) > "$OUT"', 'sh', process.execPath, script('cat'), ...paths],
     {
       stdio: 'inherit',
-      env: { ...process.env, OUT: out },
+      env: { ...process.env, ...AS_INSTALLED, OUT: out },
     },
   )
   assert.deepEqual(await once(child, 'close'), [0, null])

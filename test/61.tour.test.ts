@@ -5,8 +5,8 @@ import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
-import { AS_INSTALLED } from './example-programs.js'
-import { oracle, type RunResult, root, runNode, tempDir } from './helpers.js'
+
+import { AS_INSTALLED, oracle, type RunResult, root, runNode, tempDir } from './helpers.js'
 
 /** Runs the tour with a temporary directory of its own, which must be empty afterwards. */
 async function tour(t: TestContext, args: string[], env: NodeJS.ProcessEnv = {}): Promise<RunResult> {
@@ -61,19 +61,25 @@ test('the tour ends well, and shows every byte of one read', async (t) => {
   assert.match(result.stdout, /node:net .*×/)
 })
 
-for (const [name, title] of [
-  ['read', 'Every file of this repository at once'],
-  ['copy', 'A large file copied'],
-  ['echo', 'An echo server'],
-  ['look', 'One read'],
+const SPOILABLE = {
+  read: 'Every file of this repository at once',
+  copy: 'A large file copied',
+  echo: 'An echo server',
+  look: 'One read',
+}
+
+for (const spoilt of [
+  ['read', 'echo'],
+  ['copy', 'look'],
 ] as const) {
-  test(`the tour notices a changed byte: ${title}`, async (t) => {
+  test(`the tour notices changed bytes: ${spoilt.join(', ')}`, async (t) => {
     oracle(t)
-    const result = await tour(t, ['--quick', '--spoil', name])
+    const result = await tour(t, ['--quick', ...spoilt.flatMap((name) => ['--spoil', name])])
     assert.equal(result.code, 1)
+    const wrong: string[] = spoilt.map((name) => SPOILABLE[name])
     assert.deepEqual(
       steps(result),
-      TITLES.map((other) => `${other === title ? '✗' : '✓'} ${other}`),
+      TITLES.map((title) => `${wrong.includes(title) ? '✗' : '✓'} ${title}`),
     )
     assert.match(result.stdout, /Something differs/)
   })

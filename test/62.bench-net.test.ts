@@ -10,8 +10,8 @@ import net, { type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { compilePeer } from '../bench/tools.js'
-import { AS_INSTALLED } from './example-programs.js'
-import { oracle, root, runNode, tempDir, withTimeout } from './helpers.js'
+
+import { AS_INSTALLED, oracle, root, runNode, tempDir, withTimeout } from './helpers.js'
 
 /** A compiled program of bench/c, or undefined after the test was skipped. */
 function peer(t: TestContext, name: string, libraries?: string[]): string | undefined {

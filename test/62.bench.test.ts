@@ -11,8 +11,8 @@ import { parseWrk } from '../bench/http-hello.js'
 import { aligned, exitCode, short, verdicts } from '../bench/report.js'
 import { median, pairedRatios, quantile, summary } from '../bench/statistics.js'
 import { caseChart, ratioChart, ticks, writeCharts } from '../bench/svg.js'
-import { AS_INSTALLED } from './example-programs.js'
-import { oracle, requires, root, runNode, tempDir } from './helpers.js'
+
+import { AS_INSTALLED, oracle, requires, root, runNode, tempDir } from './helpers.js'
 
 test('median, quartiles and paired ratios of known numbers', () => {
   assert.equal(median([3, 1, 2]), 2)

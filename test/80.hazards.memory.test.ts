@@ -11,62 +11,63 @@ import {
   DISTINCT_RINGS,
   guardAllocator,
   isSoak,
+  onEach,
   RINGS,
   randomizer,
   runProgram,
+  runPrograms,
   times,
   withRing,
 } from './hazards/common.js'
 import { oracle, pipe, socketPair } from './helpers.js'
 
 const SMALL = [2, 64, 1000, 4096, 65536, 131072, 1048576]
-const FEW = [64, 4096, 131072]
+const FEW = [64, 131072]
 const HUGE = 64 * 1048576
 
-for (const kind of Object.keys(RINGS)) {
-  test(`1: buffers that are garbage while the kernel reads into them, ${kind}`, async (t) => {
-    oracle(t)
-    const sizes = kind === 'waiting in the ring' || isSoak ? [...SMALL, HUGE] : FEW
-    await runProgram('memory', 'gcRead', kind, { argument: sizes.join() })
-    await runProgram('memory', 'gcWrite', kind)
-  })
-}
+test('1: buffers that are garbage while the kernel reads into them and out of them', async (t) => {
+  oracle(t)
+  const kinds = Object.keys(RINGS)
+  const sizes = (kind: string): string => (kind === kinds[0] || isSoak ? [...SMALL, HUGE] : FEW).join()
+  await runPrograms('memory', [
+    ...kinds.map((kind) => ({ name: 'gcRead', kind, argument: sizes(kind) })),
+    ...onEach(kinds, 'gcWrite'),
+  ])
+})
 
 test('1: the same under the guard allocator', async (t) => {
   const preload = guardAllocator(t)
   if (preload === undefined) return
   oracle(t)
-  for (const kind of DISTINCT_RINGS) {
-    await runProgram('memory', 'gcRead', kind, { argument: '64,1000,65536', preload })
-    await runProgram('memory', 'gcWrite', kind, { preload })
-  }
+  const kinds = isSoak ? Object.keys(RINGS) : DISTINCT_RINGS
+  const sizes = isSoak ? '1000,4096,65536' : '1000,65536'
+  const runs = [...onEach(kinds, 'gcRead', sizes), ...onEach(kinds, 'gcWrite')]
+  await runPrograms('memory', runs, { preload })
 })
 
-for (const kind of DISTINCT_RINGS) {
-  test(`2: a local variable as the only holder, ordinary garbage, ${kind}`, async (t) => {
-    oracle(t)
-    await runProgram('memory', 'churn', kind)
-  })
+test('2: a local variable as the only holder, ordinary garbage', async (t) => {
+  oracle(t)
+  await runPrograms('memory', onEach(DISTINCT_RINGS, 'churn'))
+})
 
-  test(`3: iovecs, paths, addresses, timespecs: garbage right after the call, ${kind}`, async (t) => {
-    oracle(t)
-    await runProgram('memory', 'auxiliary', kind)
-  })
-}
+test('3: iovecs, paths, addresses, timespecs: garbage right after the call', async (t) => {
+  oracle(t)
+  await runPrograms('memory', onEach(DISTINCT_RINGS, 'auxiliary'))
+})
 
 test('2, 3: the same under the guard allocator', async (t) => {
   const preload = guardAllocator(t)
   if (preload === undefined) return
   oracle(t)
-  await runProgram('memory', 'churn', 'waiting in the ring', { preload, argument: '500' })
-  await runProgram('memory', 'auxiliary', 'plain', { preload })
+  const runs = [...onEach(['waiting in the ring'], 'churn', '500'), ...onEach(['plain'], 'auxiliary')]
+  await runPrograms('memory', runs, { preload })
 })
 
 test('74: a planted bug, buffers that nobody holds, is found by the guard allocator', async (t) => {
   const preload = guardAllocator(t)
   if (preload === undefined) return
   oracle(t)
-  const { answer } = await runProgram('memory', 'plantedForgetting', 'plain', { preload })
+  const answer = await runProgram('memory', 'plantedForgetting', 'plain', { preload })
   const { efaults, codes } = answer as { efaults: number; codes: string[] }
   // The address of the buffer that was used last is remembered together with the buffer.
   assert.ok(efaults >= codes.length - 1, `only ${efaults} of ${codes.length} reads failed: ${codes}`)

@@ -5,8 +5,8 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
-import { AS_INSTALLED } from './example-programs.js'
-import { oracle, root, runNode } from './helpers.js'
+
+import { AS_INSTALLED, oracle, root, runNode } from './helpers.js'
 
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
   exports: Record<string, { modules: string; default: string } | string>

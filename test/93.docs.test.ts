@@ -9,8 +9,8 @@ import test from 'node:test'
 import { IORING_OP_READ } from 'ringcore/sys'
 import { opTable } from '#src/op/table.js'
 import { SQE } from '#src/ring/sqe.js'
-import { AS_INSTALLED } from './example-programs.js'
-import { oracle, root, runNode } from './helpers.js'
+
+import { AS_INSTALLED, oracle, root, runNode } from './helpers.js'
 
 interface Page {
   /** From the root: "docs/tour.md". */

@@ -7,12 +7,9 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { type RunResult, root, runNode, until, withTimeout } from './helpers.js'
+import { AS_INSTALLED, type RunResult, root, runNode, until, withTimeout } from './helpers.js'
 
 export const script = (name: string): string => join(root, 'build', 'examples', `${name}.js`)
-
-/** Programs get the package as its users do: from dist/bundle, not as the modules that tests look into. */
-export const AS_INSTALLED = { NODE_OPTIONS: '' }
 
 /** Runs an example to its end. */
 export const example = (name: string, ...args: string[]): Promise<RunResult> =>

@@ -4,7 +4,7 @@
 // runs in two directories can be compared to the letter.
 
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { inspect } from 'node:util'
 
@@ -414,7 +414,8 @@ export async function outcomeOf(one: Step, run: Run): Promise<string> {
     maxStringLength: 300,
     breakLength: 200,
   })
-  return text.replaceAll(run.root, '/ROOT')
+  // Links may say '..': what lies beside the root has a name of its own in each run, too.
+  return text.replaceAll(run.root, '/ROOT').replaceAll(dirname(run.root), '/ABOVE')
 }
 
 function describeError(error: unknown): unknown {

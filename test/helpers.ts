@@ -2,11 +2,12 @@
 // Flow: test files → this → the package's public doors.
 
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { closeSync, existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
+import type { Readable } from 'node:stream'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -25,8 +26,9 @@ export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
  *
  * Call it first. Everything the test hands to `t.after` from then on runs before the question, last in first out, so that
  * what was opened last is closed first. A descriptor that is gone although the test did not open it is a failure too.
+ * @param patienceMs how long it asks: closing is asynchronous in libuv and in the kernel, and finalizers wait for the collector
  */
-export function oracle(t: TestContext): void {
+export function oracle(t: TestContext, patienceMs = 2000): void {
   warmUp()
   const before = snapshot()
   const cleanups: (() => unknown)[] = []
@@ -44,7 +46,7 @@ export function oracle(t: TestContext): void {
       }
     }
     if (errors.length > 0) throw errors[0]
-    await nothingLeft(before)
+    await nothingLeft(before, patienceMs)
   })
 }
 
@@ -85,9 +87,8 @@ function snapshot(): Snapshot {
   return { fds, maps }
 }
 
-/** Asks for up to two seconds: closing is asynchronous in libuv and in the kernel, and finalizers wait for the collector. */
-async function nothingLeft(before: Snapshot): Promise<void> {
-  const deadline = Date.now() + 2000
+async function nothingLeft(before: Snapshot, patienceMs: number): Promise<void> {
+  const deadline = Date.now() + patienceMs
   for (;;) {
     const now = snapshot()
     const left = {
@@ -287,6 +288,9 @@ export function socketPair(t: TestContext, type: 1 | 2 = 1): [OwnedFd, OwnedFd] 
 
 // ---------------------------------------------------------------- child processes
 
+/** Programs get the package as its users do: from dist/bundle, not as the modules that tests look into. */
+export const AS_INSTALLED = { NODE_OPTIONS: '' }
+
 export interface RunOptions {
   /** Options of node itself. */
   nodeArgs?: readonly string[]
@@ -297,6 +301,8 @@ export interface RunOptions {
   preload?: string
   /** A command that runs node, with its own arguments: [seccompRun, 'ENOSYS', 'setup']. */
   wrap?: readonly string[]
+  /** Its fd 0 is a stream that stays open and silent, instead of /dev/null. */
+  silentStdin?: boolean
   /** Default 30,000; then the child is killed and the run fails. */
   timeoutMs?: number
 }
@@ -310,6 +316,8 @@ export interface RunResult {
 
 /**
  * Runs a script in a process of its own, with this node and this repository's package.
+ *
+ * A text that imports nothing of '#src/' gets the package as it is installed, which also starts faster.
  * @param script a file that exists, or the text of a module, which may import 'ringcore' and '#src/...'
  * @returns exit code, signal and output; an exit code other than 0 is not an error
  */
@@ -323,13 +331,18 @@ export async function runNode(script: string, options: RunOptions = {}): Promise
     ...source,
     ...(options.args ?? []),
   ]
-  const env: NodeJS.ProcessEnv = { ...process.env, ...options.env }
+  const installed = isFile || script.includes('#src/') ? {} : AS_INSTALLED
+  const env: NodeJS.ProcessEnv = { ...process.env, ...installed, ...options.env }
   // Or the child would report as a part of this test run.
   delete env.NODE_TEST_CONTEXT
   if (options.preload !== undefined) env.LD_PRELOAD = options.preload
   const timeoutMs = options.timeoutMs ?? 30_000
 
-  const child = spawn(command[0]!, command.slice(1), { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(command[0]!, command.slice(1), {
+    cwd: root,
+    env,
+    stdio: [options.silentStdin ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+  }) as ChildProcessByStdio<null, Readable, Readable>
   const output = { stdout: '', stderr: '' }
   for (const name of ['stdout', 'stderr'] as const) {
     child[name].setEncoding('utf8').on('data', (text: string) => {

@@ -1,12 +1,10 @@
 #!/usr/bin/env node
 // The command line: `ringcore probe`, `ringcore doctor`, the commands on files, and `ringcore serve`.
-// Flow: a shell → this → probe-command.ts, doctor.ts; cp-command.ts, cat-command.ts, du-command.ts, serve.ts when they are wanted.
+// Flow: a shell → this → the file of the command: probe-command.ts, doctor.ts, cp-command.ts, cat-command.ts, du-command.ts, serve.ts.
 
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { runDoctor } from './doctor.ts'
 import { print } from './print.ts'
-import { runProbe } from './probe-command.ts'
 
 const HELP = `ringcore: io_uring for TypeScript
 
@@ -27,12 +25,13 @@ Options:
 
 Exit code: 0; 1 when no ring can be made here; 2 for wrong usage.`
 
-const COMMANDS: Readonly<Record<string, (json: boolean) => Promise<boolean>>> = {
-  probe: runProbe,
-  doctor: runDoctor,
+/** Each command is loaded only when it is called. */
+const COMMANDS: Readonly<Record<string, () => Promise<(json: boolean) => Promise<boolean>>>> = {
+  probe: async () => (await import('./probe-command.ts')).runProbe,
+  doctor: async () => (await import('./doctor.ts')).runDoctor,
 }
 
-/** Commands with options of their own; each is loaded only when it is called. */
+/** Commands with options of their own. */
 const TOOLS: Readonly<Record<string, () => Promise<(args: string[]) => Promise<number>>>> = {
   cp: async () => (await import('./cp-command.ts')).runCp,
   cat: async () => (await import('./cat-command.ts')).runCat,
@@ -82,7 +81,8 @@ async function main(argv: string[]): Promise<number> {
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (command === undefined) return wrongUsage(`Unknown command: ${name}`)
   if (more.length > 0) return wrongUsage(`Unknown argument: ${more[0]}`)
-  return (await command(values.json)) ? 0 : 1
+  const run = await command()
+  return (await run(values.json)) ? 0 : 1
 }
 
 function wrongUsage(problem: string): number {

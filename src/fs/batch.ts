@@ -3,9 +3,10 @@
 // Flow: read-files.ts, write-files.ts, stats.ts → this.
 // No promise per job: a job tells `settle`, and only a consumer that has to wait gets a promise that is pending.
 
+import { defaultRing } from '../runtime/executor.ts'
 import { checkSignal, listen } from '../runtime/options.ts'
 import type { Uring } from '../runtime/uring.ts'
-import { AbortError, argumentTypeError, argumentValueError } from '../sys/error.ts'
+import { AbortError, argumentTypeError, argumentValueError, ringClosedError } from '../sys/error.ts'
 import { checkBoolean, checkFunction, checkInteger, checkObject } from '../sys/validate.ts'
 
 /** What is taken from: an array, a generator, a stream of paths … */
@@ -34,6 +35,16 @@ export interface BatchOptions {
   signal?: AbortSignal | undefined
   /** Called now and then, and at the end. */
   onProgress?: ((progress: Progress) => void) | undefined
+}
+
+/** Which ring a batch works on: the one it was given, or the thread's; null sends it through node:fs. */
+export type ChooseRing = (given: Uring | undefined) => Uring | null
+
+/** What the functions of the main door work on. */
+export const givenOrThreads: ChooseRing = (given) => {
+  const ring = given ?? defaultRing()
+  if (ring.closed) throw ringClosedError()
+  return ring
 }
 
 /** One result: `error` is there only with `onError: 'collect'`. */
@@ -97,6 +108,8 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
   #closed: Promise<void> | null = null
   #files = 0
   #bytes = 0
+  /** How many the source has, where it says so. */
+  readonly #total: number | undefined
   #told = 0
   #lastTold = 0
   readonly #onAbort = (): void => this.#stop(new AbortError(this.#options.signal?.reason))
@@ -116,6 +129,7 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
     this.#start = start
     this.#failed = failed
     this.#source = iteratorOf(source)
+    this.#total = countOf(source)
     const places = 2 ** Math.ceil(Math.log2(this.#concurrency * AHEAD))
     this.#mask = places - 1
     this.#line = Array<R | Failure | undefined>(places).fill(undefined)
@@ -357,7 +371,8 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
   #tell(): void {
     this.#told = this.#files
     this.#lastTold = performance.now()
-    this.#options.onProgress?.({ files: this.#files, bytes: this.#bytes })
+    const [files, bytes, total] = [this.#files, this.#bytes, this.#total]
+    this.#options.onProgress?.(total === undefined ? { files, bytes } : { files, bytes, total })
   }
 }
 
@@ -398,6 +413,12 @@ function iteratorOf<T>(source: Source<T>): Iterator<T> | AsyncIterator<T> {
     source as AsyncIterable<T> & Iterable<T>
   if (typeof asynchronous === 'function') return asynchronous.call(source)
   return synchronous.call(source)
+}
+
+/** Arrays and sets know how many they have. */
+function countOf(source: unknown): number | undefined {
+  if (Array.isArray(source)) return source.length
+  return source instanceof Set ? source.size : undefined
 }
 
 /** Checks a source: text is iterable too, but never meant. */

@@ -1,6 +1,6 @@
 // Copies small files of one directory to another by chains: open → read → open → write for one file after another, all of a chain on
 // one worker of the kernel's. Two direct descriptors and one buffer serve a whole chain, since its steps run one by one.
-// Flow: copying.ts → this → engine.ts.
+// Flow: copying.ts → this → soft-chain.ts.
 // The sizes are known: a read that brings less breaks the link before the new file is made, and whoever called copies that file
 // otherwise. The next file takes the place of the one before in the ring's table, which closes that.
 
@@ -8,25 +8,16 @@ import { constants } from 'node:fs'
 import { prepNop } from '../op/prep-control.ts'
 import { prepRead, prepWrite } from '../op/prep-file.ts'
 import { prepOpenatDirect } from '../op/prep-path.ts'
-import { putPath } from '../runtime/operations.ts'
+import type { Sqe } from '../ring/sqe.ts'
 import type { FixedFile } from '../runtime/resource.ts'
-import type { Sink, Slot } from '../runtime/slots.ts'
 import type { Uring } from '../runtime/uring.ts'
-import {
-  IORING_OP_NOP,
-  IORING_OP_OPENAT,
-  IORING_OP_READ,
-  IORING_OP_WRITE,
-  IOSQE_FIXED_FILE,
-  IOSQE_IO_HARDLINK,
-  IOSQE_IO_LINK,
-} from '../sys/abi.ts'
-import { nameBytes } from './names.ts'
+import { IOSQE_FIXED_FILE } from '../sys/abi.ts'
+import { SoftChain } from './soft-chain.ts'
 
 /** Most bytes of a file that is copied this way. */
 export const SMALL = 65536
 /** Most files of a chain. */
-export const CHAIN_FILES = 16
+export const CHAIN_FILES = 32
 /** Most entries that a file takes. */
 const STEPS = 4
 /** Chains at once; each has a buffer of `SMALL` bytes. */
@@ -47,19 +38,9 @@ export interface FileToCopy {
 /** What became of a file: 'no' made nothing, 'partly' made the file but did not fill it. */
 export type Copied = 'yes' | 'no' | 'partly'
 
-class Result implements Sink {
-  res = 0
-  readonly #chain: { ended(): void }
-
-  constructor(chain: { ended(): void }) {
-    this.#chain = chain
-  }
-
-  onCqe(res: number): void {
-    this.res = res
-    this.#chain.ended()
-  }
-}
+/** What a step does. */
+const [OPEN_SOURCE, READ, OPEN_COPY, WRITE, NOP] = [0, 1, 2, 3, 4]
+const MOST_STEPS = CHAIN_FILES * STEPS + 1
 
 /** One chain at a time, with its buffer and its two places in the table. */
 class CopyChain {
@@ -68,10 +49,13 @@ class CopyChain {
   readonly #ring: Uring
   readonly #room: Buffer
   readonly #address: number
-  readonly #results: Result[] = []
-  #used = 0
-  #left = 0
-  #resolve!: () => void
+  readonly #chain: SoftChain
+  /** What each step does, and with which file. */
+  readonly #kinds = new Uint8Array(MOST_STEPS)
+  readonly #places = new Uint8Array(MOST_STEPS)
+  #files: readonly FileToCopy[] = []
+  #srcFd = -1
+  #destFd = -1
 
   constructor(ring: Uring) {
     this.#ring = ring
@@ -79,83 +63,55 @@ class CopyChain {
     this.to = ring.fixedFile()
     this.#room = ring.alloc(SMALL)
     this.#address = ring.engine.addresses.of(this.#room)
+    this.#chain = new SoftChain(ring, CHAIN_FILES)
   }
 
   free(): void {
+    this.#chain.free()
     this.#ring.free(this.#room)
     this.#ring.freeFixedFile(this.from)
     this.#ring.freeFixedFile(this.to)
   }
 
-  ended(): void {
-    if (--this.#left === 0) this.#resolve()
-  }
-
-  #begin(opcode: number, flags: number): Slot {
-    if (this.#used === this.#results.length) this.#results.push(new Result(this))
-    const slot = this.#ring.engine.begin(opcode, undefined)!
-    slot.sink = this.#results[this.#used++]!
-    slot.sqeFlags = flags
-    this.#left++
-    return slot
-  }
-
-  async copy(srcFd: number, destFd: number, files: readonly FileToCopy[]): Promise<Copied[]> {
-    const { engine } = this.#ring
-    this.#used = 0
-    this.#left = 0
-    const done = new Promise<void>((resolve) => {
-      this.#resolve = resolve
-    })
-    const write = (): boolean => {
-      for (const file of files) this.#file(srcFd, destFd, file)
-      // What the last open closed is let go before a worker takes its next step: so there has to be one.
-      if (files.at(-1)!.size === 0) {
-        const nop = this.#begin(IORING_OP_NOP, 0)
-        prepNop(nop.sqe)
-        engine.commit(nop)
+  /** Copies some files; the outcome of each goes to `outcome`. */
+  async copy(srcFd: number, destFd: number, files: readonly FileToCopy[], outcome: Copied[]): Promise<void> {
+    this.#srcFd = srcFd
+    this.#destFd = destFd
+    this.#files = files
+    let count = 0
+    this.#chain.keep(files.map(({ name }) => name))
+    for (const [place, { size }] of files.entries()) {
+      for (const kind of size > 0 ? [OPEN_SOURCE, READ, OPEN_COPY, WRITE] : [OPEN_SOURCE, OPEN_COPY]) {
+        this.#kinds[count] = kind!
+        this.#places[count++] = place
       }
-      return true
     }
-    const entries = files.length * STEPS + 1
-    const start = (): Promise<void> =>
-      engine.link(entries, write) ? Promise.resolve() : engine.later(start, undefined, entries)
-    await start()
-    await done
-    return this.#outcome(files)
+    // What the last open closed is let go before a worker takes its next step: so there has to be one.
+    this.#kinds[count++] = NOP!
+    await this.#chain.run(count, this.#write)
+    const { done } = this.#chain
+    // The step behind those that were done failed, and what is behind that never began.
+    const failed = done < count - 1 ? this.#places[done]! : files.length
+    for (let place = 0; place < files.length; place++)
+      outcome.push(place < failed ? 'yes' : place === failed && this.#kinds[done] === WRITE ? 'partly' : 'no')
   }
 
-  #file(srcFd: number, destFd: number, { name, size, mode }: FileToCopy): void {
-    const { engine } = this.#ring
-    const bytes = nameBytes(name)
-    const from = this.#begin(IORING_OP_OPENAT, IOSQE_IO_LINK)
-    prepOpenatDirect(from.sqe, srcFd, putPath(engine, from, bytes), READ_FLAGS, 0, this.from.index)
-    engine.commit(from)
-    if (size > 0) {
-      const read = this.#begin(IORING_OP_READ, IOSQE_IO_LINK | IOSQE_FIXED_FILE)
-      prepRead(read.sqe, this.from.index, this.#address, size, 0)
-      engine.commit(read)
+  readonly #write = (sqe: Sqe, step: number): void => {
+    const kind = this.#kinds[step]!
+    if (kind === NOP) {
+      prepNop(sqe)
+      return
     }
-    const to = this.#begin(IORING_OP_OPENAT, size > 0 ? IOSQE_IO_LINK : IOSQE_IO_HARDLINK)
-    prepOpenatDirect(to.sqe, destFd, putPath(engine, to, bytes), WRITE_FLAGS, mode, this.to.index)
-    engine.commit(to)
-    if (size > 0) {
-      const write = this.#begin(IORING_OP_WRITE, IOSQE_IO_HARDLINK | IOSQE_FIXED_FILE)
-      prepWrite(write.sqe, this.to.index, this.#address, size, 0)
-      engine.commit(write)
+    const place = this.#places[step]!
+    const { size, mode } = this.#files[place]!
+    const name = this.#chain.address(place)
+    if (kind === OPEN_SOURCE) prepOpenatDirect(sqe, this.#srcFd, name, READ_FLAGS, 0, this.from.index)
+    else if (kind === OPEN_COPY) prepOpenatDirect(sqe, this.#destFd, name, WRITE_FLAGS, mode, this.to.index)
+    else {
+      if (kind === READ) prepRead(sqe, this.from.index, this.#address, size, 0)
+      else prepWrite(sqe, this.to.index, this.#address, size, 0)
+      sqe.addFlags(IOSQE_FIXED_FILE)
     }
-  }
-
-  #outcome(files: readonly FileToCopy[]): Copied[] {
-    let at = 0
-    return files.map(({ size }) => {
-      const steps = size > 0 ? STEPS : 2
-      const opened = this.#results[at + steps - (size > 0 ? 2 : 1)]!.res
-      const written = size > 0 ? this.#results[at + steps - 1]!.res : 0
-      at += steps
-      if (opened < 0) return 'no'
-      return written === size ? 'yes' : 'partly'
-    })
   }
 }
 
@@ -186,7 +142,7 @@ export class CopyChains {
     const outcome: Copied[] = []
     try {
       for (let at = 0; at < files.length; at += this.#files)
-        outcome.push(...(await chain.copy(srcFd, destFd, files.slice(at, at + this.#files))))
+        await chain.copy(srcFd, destFd, files.slice(at, at + this.#files), outcome)
     } finally {
       const next = this.#waiting.shift()
       if (next === undefined) this.#free.push(chain)

@@ -5,20 +5,21 @@
 
 import { constants, promises, readdir, readFileSync } from 'node:fs'
 import { dirname, isAbsolute, resolve } from 'node:path'
-import { prepMkdirat, prepStatx } from '../op/prep-path.ts'
+import { prepMkdirat } from '../op/prep-path.ts'
 import { putPath } from '../runtime/operations.ts'
 import type { Uring } from '../runtime/uring.ts'
-import { IORING_OP_MKDIRAT, IORING_OP_STATX } from '../sys/abi.ts'
-import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.ts'
-import { AbortError, errnoError } from '../sys/error.ts'
-import { decodeStatx, STATX_BYTES, type Statx } from '../sys/statx.ts'
+import { IORING_OP_MKDIRAT } from '../sys/abi.ts'
+import { AbortError, errnoError, ringClosedError } from '../sys/error.ts'
 import { CHAIN_FILES, CopyChains, type FileToCopy, SMALL } from './copy-chain.ts'
 import { type CpOptions, copyByNode } from './cp.ts'
 import { CLOSED, chainLength, closedOr, runLinked } from './linked.ts'
 import { nameBytes, nameLatin1, nameText } from './names.ts'
+import { Tally } from './progress.ts'
+import { someNames } from './soft-chain.ts'
+import { type Found, StatChains } from './stat-chain.ts'
 
 /** Directories at work at once; see removal.ts. */
-const BUSY = 4
+const BUSY = 8
 /** Files copied by the thread pool at once, per directory. */
 const LARGE_AT_ONCE = 4
 const PROGRESS_MS = 100
@@ -26,7 +27,7 @@ const PROGRESS_MS = 100
 const LONG = 16 * 1024 * 1024
 const { COPYFILE_EXCL, O_DIRECTORY, O_RDONLY, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } = constants
 
-type Times = Pick<Statx, 'atimeMs' | 'mtimeMs'>
+type Times = Pick<Found, 'atimeMs' | 'mtimeMs'>
 
 /** A directory that is being copied; it is finished when all below it is. */
 interface Directory {
@@ -48,14 +49,13 @@ export class Copying {
   readonly #ring: Uring
   readonly #options: CpOptions
   readonly #chains: CopyChains
+  readonly #statChains: StatChains
   readonly #umask: number
   readonly #waiting: Directory[] = []
   #busy = 0
   #error: Error | null = null
   #ended!: () => void
-  #files = 0
-  #bytes = 0
-  #lastTold = performance.now()
+  readonly #tally: Tally
   /** A default ACL may give new files other permissions than the umask: then all are set. */
   #mustSetModes = false
 
@@ -63,7 +63,9 @@ export class Copying {
     this.#ring = ring.workerRing()
     this.#options = options
     this.#chains = new CopyChains(this.#ring)
+    this.#statChains = new StatChains(this.#ring, options.preserveTimestamps === true)
     this.#umask = umask()
+    this.#tally = new Tally(options)
   }
 
   async run(src: string, dest: string, mode: number, times: Times, isNew: boolean): Promise<void> {
@@ -78,6 +80,7 @@ export class Copying {
       srcFd: -1,
       destFd: -1,
     }
+    if (this.#options.filter === undefined) await this.#tally.countFirst(root.src, true)
     if (isNew) await promises.mkdir(dest, mode | 0o700)
     this.#mustSetModes = await hasDefaultAcl(this.#ring, dest)
     this.#waiting.push(root)
@@ -86,8 +89,9 @@ export class Copying {
       this.#next()
     })
     await this.#chains.close()
+    this.#statChains.free()
     if (this.#error !== null) throw this.#error
-    this.#options.onProgress?.({ files: this.#files, bytes: this.#bytes })
+    this.#tally.tell()
   }
 
   #next(): void {
@@ -108,13 +112,10 @@ export class Copying {
   }
 
   #check(): void {
-    const { signal, onProgress } = this.#options
+    const { signal } = this.#options
     if (signal?.aborted === true) throw new AbortError(signal.reason)
     if (this.#error !== null) throw this.#error
-    if (onProgress !== undefined && performance.now() - this.#lastTold >= PROGRESS_MS) {
-      this.#lastTold = performance.now()
-      onProgress({ files: this.#files, bytes: this.#bytes })
-    }
+    this.#tally.tellSometimes()
   }
 
   /** Copies what is in a directory; its subdirectories are left for later, or with a filter copied at their turn. */
@@ -145,9 +146,11 @@ export class Copying {
     ])
     const taken = new Set(there)
     const most = Math.min(CHAIN_FILES, chainLength(this.#ring))
-    for (let at = 0; at < names.length; at += most) {
+    for (let at = 0; at < names.length; ) {
       this.#check()
-      await this.#some(directory, names.slice(at, at + most), taken)
+      const some = someNames(names, at, most)
+      await this.#some(directory, some, taken)
+      at += some.length
     }
   }
 
@@ -159,13 +162,14 @@ export class Copying {
     const small: FileToCopy[] = []
     const large: FileToCopy[] = []
     const links: string[] = []
-    const directories: [string, Statx][] = []
+    const directories: [string, Found][] = []
     for (const [i, name] of wanted.entries()) {
       const { mode, size, atimeMs, mtimeMs } = stats[i]!
       const kind = mode & S_IFMT
       const file = { name, mode: mode & 0o7777, size, atimeMs, mtimeMs }
       if (kind === S_IFDIR) directories.push([name, stats[i]!])
-      else if (taken.has(name) || (kind !== S_IFREG && kind !== S_IFLNK)) await this.#byNode(directory, name)
+      else if ((taken.size > 0 && taken.has(name)) || (kind !== S_IFREG && kind !== S_IFLNK))
+        await this.#byNode(directory, name)
       else if (kind === S_IFLNK) links.push(name)
       else if (size <= SMALL && !this.#options.mode) small.push(file)
       else large.push(file)
@@ -203,7 +207,8 @@ export class Copying {
       else {
         this.#count(file.size)
         if (!this.#keepsMode(file.mode)) await promises.chmod(this.#destOf(directory, file), file.mode)
-        await this.#setTimes(this.#destOf(directory, file), file)
+        if (this.#options.preserveTimestamps === true)
+          await this.#setTimes(this.#destOf(directory, file), file)
       }
     }
   }
@@ -241,16 +246,17 @@ export class Copying {
   /** Tells how a long file grows. */
   async #watched(dest: string | Buffer, size: number, copied: Promise<void>): Promise<void> {
     const { onProgress } = this.#options
+    const tally = this.#tally
     let seen = 0
     const see = (bytes: number): void => {
-      this.#bytes += bytes - seen
+      tally.bytes += bytes - seen
       seen = bytes
     }
     if (onProgress === undefined || size < LONG) await copied
     else {
       await watchGrowth(dest, copied, (bytes) => {
         see(bytes)
-        onProgress({ files: this.#files, bytes: this.#bytes })
+        tally.tell()
       })
     }
     see(size)
@@ -272,8 +278,8 @@ export class Copying {
   }
 
   #count(bytes: number): void {
-    this.#files++
-    this.#bytes += bytes
+    this.#tally.files++
+    this.#tally.bytes += bytes
   }
 
   async #setTimes(dest: string | Buffer, { atimeMs, mtimeMs }: Times): Promise<void> {
@@ -282,7 +288,7 @@ export class Copying {
 
   // ---- directories
 
-  async #makeDirectories(parent: Directory, found: [string, Statx][], taken: Set<string>): Promise<void> {
+  async #makeDirectories(parent: Directory, found: [string, Found][], taken: Set<string>): Promise<void> {
     const fresh = found.filter(([name]) => !taken.has(name))
     const results = await this.#mkdir(parent, fresh)
     for (const [name, stats] of found) {
@@ -337,30 +343,19 @@ export class Copying {
 
   // ---- chains
 
-  async #stats(directory: Directory, names: string[]): Promise<Statx[]> {
-    const ring = this.#ring
-    const { engine } = ring
-    const out = new Uint8Array(names.length * STATX_BYTES)
-    const address = engine.ring.driver.addressOf(out)
-    const results = await this.#linked(IORING_OP_STATX, names.length, (slot, i) => {
-      const name = putPath(engine, slot, nameBytes(names[i]!))
-      slot.held = slot.held === null ? out : [slot.held, out]
-      prepStatx(
-        slot.sqe,
-        directory.srcFd,
-        name,
-        AT_SYMLINK_NOFOLLOW,
-        STATX_BASIC_STATS,
-        address + i * STATX_BYTES,
-      )
-    })
-    return names.map((name, i) => {
-      if (results[i]! < 0) throw this.#errorOf(results[i]!, 'lstat', nameText(`${directory.src}/${name}`))
-      return decodeStatx(out, i * STATX_BYTES)
-    })
+  async #stats(directory: Directory, names: string[]): Promise<Found[]> {
+    const chain = this.#statChains.take()
+    const found = await chain.ask(directory.srcFd, names)
+    this.#statChains.give(chain)
+    if (this.#ring.closed) throw ringClosedError()
+    for (const [i, one] of found.entries()) {
+      // Node's way has the error, or finds what has come meanwhile.
+      if (one === null) found[i] = await promises.lstat(nameBytes(`${directory.src}/${names[i]!}`))
+    }
+    return found as Found[]
   }
 
-  #mkdir(parent: Directory, found: [string, Statx][]): Promise<Int32Array> {
+  #mkdir(parent: Directory, found: [string, Found][]): Promise<Int32Array> {
     const { engine } = this.#ring
     return this.#linked(IORING_OP_MKDIRAT, found.length, (slot, i) => {
       const [name, { mode }] = found[i]!
@@ -419,8 +414,13 @@ function list(path: string): Promise<string[]> {
 
 /** The process's umask, without the moment of 0 that umask(2) needs to tell it. */
 function umask(): number {
-  const text = /^Umask:\s*([0-7]+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]
-  return text === undefined ? 0o777 : Number.parseInt(text, 8)
+  try {
+    const text = /^Umask:\s*([0-7]+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]
+    if (text !== undefined) return Number.parseInt(text, 8)
+  } catch {
+    // No /proc here.
+  }
+  return 0o777 // may take anything: every mode is set
 }
 
 async function hasDefaultAcl(ring: Uring, path: string | Buffer): Promise<boolean> {

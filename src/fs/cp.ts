@@ -36,6 +36,8 @@ export interface CpOptions {
   signal?: AbortSignal | undefined
   /** Called now and then, and at the end: names and bytes that are copied. */
   onProgress?: ((progress: Progress) => void) | undefined
+  /** Counts the names first, so that `onProgress` hears the total; not with a filter, which alone knows. Default false. */
+  countFirst?: boolean | undefined
 }
 
 const FLAGS = [
@@ -51,7 +53,7 @@ const LARGEST_MODE = constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE | cons
 function checkCpOptions(options: CpOptions): void {
   checkObject('options', options)
   for (const name of FLAGS) if (options[name] !== undefined) checkBoolean(`options.${name}`, options[name])
-  const { mode, filter, signal, onProgress } = options
+  const { mode, filter, signal, onProgress, countFirst } = options
   if (mode != null) checkInteger('mode', mode, 0, LARGEST_MODE)
   if (options.dereference === true && options.verbatimSymlinks === true) {
     throw ringcoreError(
@@ -63,6 +65,7 @@ function checkCpOptions(options: CpOptions): void {
   if (filter !== undefined) checkFunction('options.filter', filter)
   if (signal !== undefined) checkSignal(signal)
   if (onProgress !== undefined) checkFunction('options.onProgress', onProgress)
+  if (countFirst !== undefined) checkBoolean('options.countFirst', countFirst)
 }
 
 /**
@@ -94,14 +97,19 @@ export async function cp(source: PathLike, destination: PathLike, options: CpOpt
   }
   const copied = copyByNode(src, dest, options, recursive && !dereference)
   if (onProgress === undefined) return copied
-  await watchGrowth(dest, copied, (bytes) => onProgress({ files: 0, bytes }))
+  const total = options.countFirst === true && filter === undefined ? { total: 1 } : {}
+  await watchGrowth(dest, copied, (bytes) => onProgress({ files: 0, bytes, ...total }))
   const stats = await promises.stat(dest).catch(() => null) // the filter may have refused it
-  onProgress({ files: stats === null ? 0 : 1, bytes: stats?.isFile() === true ? stats.size : 0 })
+  onProgress({
+    files: stats === null ? 0 : 1,
+    bytes: stats?.isFile() === true ? stats.size : 0,
+    ...total,
+  })
 }
 
 /** Node's own way; `filtered` says that the filter was asked for the first name. */
 export function copyByNode(src: string, dest: string, options: CpOptions, filtered: boolean): Promise<void> {
-  const { ring: _1, signal: _2, onProgress: _3, ...own } = options
+  const { ring: _1, signal: _2, onProgress: _3, countFirst: _4, ...own } = options
   if (own.filter !== undefined && filtered) {
     const { filter } = own
     own.filter = (from, to) => from === src || filter(from, to)

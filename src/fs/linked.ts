@@ -28,9 +28,9 @@ class Link implements Sink {
 }
 
 /** How many operations a chain on this ring may have. */
-export function chainLength(ring: Uring): number {
+export function chainLength(ring: Uring, most = CHAIN): number {
   const { engine } = ring
-  return Math.max(1, Math.min(CHAIN, engine.ring.sqEntries >> 1, engine.slots.max >> 1))
+  return Math.max(1, Math.min(most, engine.ring.sqEntries >> 1, engine.slots.max >> 1))
 }
 
 /**

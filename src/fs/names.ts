@@ -1,5 +1,5 @@
 // Names as bytes: kept as latin1 text, one character a byte, so that names in any encoding come through unchanged.
-// Flow: removal.ts, copying.ts, copy-chain.ts → this.
+// Flow: removal.ts, copying.ts, copy-chain.ts, trees-by-node.ts → this.
 
 const BEYOND_ASCII = /[\u0080-\u00ff]/
 
@@ -13,7 +13,7 @@ export function nameText(latin1: string): string {
   return BEYOND_ASCII.test(latin1) ? Buffer.from(latin1, 'latin1').toString() : latin1
 }
 
-/** From UTF-8 to latin1. */
-export function nameLatin1(text: string): string {
-  return Buffer.from(text).toString('latin1')
+/** From UTF-8, or from bytes, to latin1. */
+export function nameLatin1(name: string | Uint8Array): string {
+  return Buffer.from(name as Uint8Array).toString('latin1')
 }

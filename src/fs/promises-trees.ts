@@ -1,5 +1,5 @@
 // rm and cp of node:fs/promises.
-// Flow: promises.ts → this → rm.ts, cp.ts; node:fs/promises for arguments that need explaining.
+// Flow: promises.ts → this → rm.ts, cp.ts; trees-by-node.ts where there is no ring, node:fs/promises for arguments that need explaining.
 
 import type { PathLike } from 'node:fs'
 import node from 'node:fs/promises'
@@ -8,6 +8,7 @@ import { plainPath } from './promises-arguments.ts'
 import { ringNow } from './promises-backend.ts'
 import { retold } from './promises-errors.ts'
 import { rm as rmOnRing } from './rm.ts'
+import { cpByNode, rmByNode } from './trees-by-node.ts'
 
 type RmOptions = Parameters<typeof node.rm>[1]
 type CpOptions = Parameters<typeof node.cp>[2]
@@ -18,7 +19,8 @@ const isPlain = (options: unknown): options is object | undefined =>
 export async function rm(path: PathLike, options: RmOptions): Promise<void> {
   const ring = ringNow()
   const name = plainPath(path)
-  if (ring === null || name === null || !isPlain(options)) return node.rm(path, options)
+  if (name === null || !isPlain(options)) return node.rm(path, options)
+  if (ring === null) return rmByNode(name, options)
   try {
     await rmOnRing(name, { ...options, ring })
   } catch (error) {
@@ -30,9 +32,9 @@ export async function cp(src: PathLike, dest: PathLike, options: CpOptions): Pro
   const ring = ringNow()
   const from = plainPath(src)
   const to = plainPath(dest)
-  if (ring === null || from === null || to === null || !isPlain(options)) {
+  if (from === null || to === null || !isPlain(options))
     return node.cp(src as string, dest as string, options)
-  }
+  if (ring === null) return cpByNode(src, dest, options)
   try {
     await cpOnRing(from, to, { ...(options as object), ring })
   } catch (error) {

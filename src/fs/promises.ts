@@ -1,26 +1,28 @@
 // The door `ringcore/fs`: node:fs/promises, on the ring where there is one.
-// Flow: programs → this → promises-paths.ts, promises-files.ts, promises-trees.ts, file-handle.ts; node:fs/promises for all that has no opcode.
+// Flow: programs → this → promises-paths.ts, promises-files.ts, promises-trees.ts, promises-batches.ts, file-handle.ts, direct-file.ts, append-log.ts; node:fs/promises for all that has no opcode.
 // docs/fs.md says which function goes which way, and why.
 
 import node from 'node:fs/promises'
+import { AppendLog } from './append-log.ts'
+import { DirectFile } from './direct-file.ts'
 import { type Backend, backend } from './promises-backend.ts'
+import { readFiles, stats, walk, writeFiles } from './promises-batches.ts'
 import * as files from './promises-files.ts'
 import * as paths from './promises-paths.ts'
 import * as trees from './promises-trees.ts'
-import { readFiles } from './read-files.ts'
-import { stats } from './stats.ts'
-import { walk } from './walk.ts'
-import { writeFiles } from './write-files.ts'
 
 /** What only this module has. */
 export interface Extras {
   /** Which way the functions go that have an opcode: 'node' where no ring can be made. */
   readonly backend: Backend
-  /** Batches: see docs/batch.md. They need a ring. */
+  /** Batches: see docs/batch.md. */
   readFiles: typeof readFiles
   stats: typeof stats
   walk: typeof walk
   writeFiles: typeof writeFiles
+  /** For storage engines: see docs/storage.md. They need a ring. */
+  AppendLog: typeof AppendLog
+  DirectFile: typeof DirectFile
 }
 
 const { withFile: _, ...onPaths } = paths
@@ -28,18 +30,19 @@ const onRing: Record<string, object> = { ...onPaths, ...files, ...trees }
 // However the modules are joined, each function has the name that Node gives it.
 for (const [name, value] of Object.entries(onRing)) Object.defineProperty(value, 'name', { value: name })
 
-const extras: Extras = { backend, readFiles, stats, walk, writeFiles }
+const extras: Extras = { AppendLog, DirectFile, backend, readFiles, stats, walk, writeFiles }
 /** All of this Node's functions, with ours in their place. */
 const fs = {
   ...node,
-  ...(backend === 'io_uring' ? onRing : {}),
+  // Trees have a signal and progress of ours, also where there is no ring.
+  ...(backend === 'io_uring' ? onRing : trees),
   ...extras,
 } as unknown as typeof node & Extras
 
 export default fs
 // For programs that take types from here: FileHandle, FileReadResult …
 export type * from 'node:fs/promises'
-export { type Backend, backend, readFiles, stats, walk, writeFiles }
+export { AppendLog, type Backend, backend, DirectFile, readFiles, stats, walk, writeFiles }
 export const {
   access,
   appendFile,

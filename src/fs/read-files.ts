@@ -1,19 +1,21 @@
 // Many whole files: `readFiles`.
-// Flow: the program → this → batch.ts, read-trip.ts.
+// Flow: the program, fs → this → batch.ts, read-trip.ts; files-by-node.ts where there is no ring.
 
-import { defaultRing } from '../runtime/executor.ts'
 import { checkPath, type PathLike } from '../runtime/operations.ts'
 import { openFlags } from '../runtime/operations-path.ts'
-import { ringClosedError } from '../sys/error.ts'
+import type { Uring } from '../runtime/uring.ts'
 import { checkInteger } from '../sys/validate.ts'
 import {
   Batch,
   type BatchOptions,
+  type ChooseRing,
   checkBatchOptions,
   checkSource,
+  givenOrThreads,
   type Settle,
   type Source,
 } from './batch.ts'
+import { readByNode } from './files-by-node.ts'
 import { readThroughFile, readTrips } from './read-trip.ts'
 
 /** A file that was read; with `onError: 'collect'` maybe one that was not. */
@@ -68,15 +70,45 @@ export function readFiles(
   paths: Source<PathLike>,
   options: ReadFilesOptions = {},
 ): Batch<PathLike, FileRead> {
+  return readFilesOn(givenOrThreads, paths, options)
+}
+
+/** The same where the caller says which ring. */
+export function readFilesOn(
+  choose: ChooseRing,
+  paths: Source<PathLike>,
+  options: ReadFilesOptions,
+): Batch<PathLike, FileRead> {
   checkSource('paths', paths)
   checkBatchOptions(options)
   const { maxBytes = MAX_BYTES, flag, signal } = options
   checkInteger('options.maxBytes', maxBytes, 1)
   const flags = flag === undefined ? 0 : openFlags(flag)
-  const ring = options.ring ?? defaultRing()
-  if (ring.closed) throw ringClosedError()
+  const ring = choose(options.ring)
+  const start = ring === null ? throughNode(flags, signal) : throughTrips(ring, flags, signal)
+  return new Batch<PathLike, FileRead>(paths, options, maxBytes, start, (path, error) => ({
+    path,
+    data: NOTHING,
+    error,
+  }))
+}
+
+type Start = (path: PathLike, settle: Settle<FileRead>) => void
+
+function throughNode(flags: number, signal: AbortSignal | undefined): Start {
+  return (path, settle) => {
+    const name = checkPath(path)
+    const reading = new Reading(settle, path)
+    readByNode(name, flags, (bytes) => settle.reserve(bytes), signal).then(
+      (data) => reading.done(data),
+      (error) => reading.failed(error),
+    )
+  }
+}
+
+function throughTrips(ring: Uring, flags: number, signal: AbortSignal | undefined): Start {
   const trips = readTrips(ring)
-  const start = (path: PathLike, settle: Settle<FileRead>): void => {
+  return (path, settle) => {
     const name = checkPath(path)
     const reading = new Reading(settle, path)
     const trip = trips.take()
@@ -94,9 +126,4 @@ export function readFiles(
         (error) => reading.failed(error),
       )
   }
-  return new Batch<PathLike, FileRead>(paths, options, maxBytes, start, (path, error) => ({
-    path,
-    data: NOTHING,
-    error,
-  }))
 }

@@ -1,4 +1,5 @@
-// Reads a small file in a single trip: open, read, read again to see the end; its close goes down with whatever comes next.
+// Reads a small file in a single trip: open, read, read again to see the end. The open of the next file into the same place closes it,
+// or else a close at the end of the turn.
 // Flow: read-file.ts, read-files.ts → this → engine.ts (open → read → read, linked, on a direct descriptor).
 // Why read twice: a short read is the end of a regular file, but not of a pipe, a terminal, or a file of /proc.
 
@@ -39,18 +40,20 @@ const { S_IFMT, S_IFREG } = constants
 const STEPS = 3
 
 export class ReadTrip extends Trip<Buffer> {
-  readonly #pool: Trips<ReadTrip>
+  readonly #pool: ReadTrips
   readonly #room: Buffer
   readonly #roomAddress: number
   readonly #open = new Step(this)
   readonly #read = new Step(this)
   readonly #tail = new Step(this)
   protected readonly steps = [this.#open, this.#read, this.#tail]
-  readonly #closed: Sink = { onCqe: () => this.#pool.give(this) }
+  /** A file that was read is still open in the trip's place. */
+  isOpen = false
+  readonly #closed: Sink = { onCqe: () => this.#left() }
   #name: string | Uint8Array = ''
   #flags = 0
 
-  constructor(pool: Trips<ReadTrip>, ring: Uring, file: FixedFile) {
+  constructor(pool: ReadTrips, ring: Uring, file: FixedFile) {
     super(ring, file)
     this.#pool = pool
     this.#room = ring.alloc(ROOM + TAIL)
@@ -94,16 +97,19 @@ export class ReadTrip extends Trip<Buffer> {
       this.path = pathText(this.#name)
       this.#pool.give(this)
       this.fail(this.errorOf(open, 'open'))
-    } else if (bytes >= 0 && more > 0) {
+      return
+    }
+    this.isOpen = true
+    if (bytes >= 0 && more > 0) {
       this.#readOn(bytes, more)
     } else if (bytes < 0 || more < 0) {
+      this.#pool.give(this)
       this.#failed(bytes < 0 ? bytes : more)
-      this.#close()
     } else {
       // The place is free before the receiver hears of it, so that it may begin the next file at once.
       const content = Buffer.allocUnsafe(bytes)
       this.#room.copy(content, 0, 0, bytes)
-      this.#close()
+      this.#pool.give(this)
       this.succeed(content)
     }
   }
@@ -124,11 +130,11 @@ export class ReadTrip extends Trip<Buffer> {
     const signal = this.signal ?? undefined
     this.#readAll(bytes, more, receiver, signal).then(
       (content) => {
-        this.#close()
+        this.#pool.give(this)
         this.succeed(content)
       },
       (error) => {
-        this.#close()
+        this.#pool.give(this)
         this.fail(error)
       },
     )
@@ -183,24 +189,52 @@ export class ReadTrip extends Trip<Buffer> {
     }
   }
 
-  /** Nobody waits for the close, but the next file must: it opens into the same place. */
-  #close(): void {
+  /** Nobody waits for the close, but the next file must, as it opens into the same place. */
+  close(): void {
     const { engine } = this.ring
-    if (engine.closed) {
-      this.#pool.give(this) // the table goes with the ring; those that wait are told
-      return
-    }
     const slot = engine.hasRoom(1) ? engine.begin(IORING_OP_CLOSE, undefined) : null
     if (slot === null) {
-      this.ring.closeFixed(this.file).then(
-        () => this.#pool.give(this),
-        () => this.#pool.give(this),
-      )
+      const left = (): void => this.#left()
+      this.ring.closeFixed(this.file).then(left, left)
       return
     }
     slot.sink = this.#closed
     prepCloseDirect(slot.sqe, this.file.index)
     engine.commit(slot)
+  }
+
+  #left(): void {
+    this.isOpen = false
+    this.#pool.give(this)
+  }
+}
+
+/** Closes what the trips that are free left open, unless they began again within the turn. */
+export class ReadTrips extends Trips<ReadTrip> {
+  #isSweeping = false
+
+  constructor(ring: Uring) {
+    super(ring, STEPS, (_, file) => new ReadTrip(this, ring, file))
+  }
+
+  override give(trip: ReadTrip): void {
+    super.give(trip)
+    if (!trip.isOpen || this.#isSweeping) return
+    this.#isSweeping = true
+    queueMicrotask(this.#later)
+  }
+
+  /** Behind all that hears of the files in this turn and may read others. */
+  readonly #later = (): void => process.nextTick(this.#sweep)
+
+  readonly #sweep = (): void => {
+    this.#isSweeping = false
+    if (this.ring.closed) return // the table goes with the ring
+    const open = this.free.filter((trip) => trip.isOpen)
+    if (open.length === 0) return
+    const closed = this.free.filter((trip) => !trip.isOpen)
+    this.free.splice(0, this.free.length, ...closed)
+    for (const trip of open) trip.close()
   }
 }
 
@@ -224,13 +258,13 @@ export function tooLarge(size: number): Error {
   return ringcoreError(RangeError, 'ERR_FS_FILE_TOO_LARGE', `File size (${size}) is greater than 2 GiB`)
 }
 
-const pools = new WeakMap<Uring, Trips<ReadTrip>>()
+const pools = new WeakMap<Uring, ReadTrips>()
 
 /** The trips of a ring. */
-export function readTrips(ring: Uring): Trips<ReadTrip> {
+export function readTrips(ring: Uring): ReadTrips {
   let trips = pools.get(ring)
   if (trips === undefined) {
-    trips = new Trips<ReadTrip>(ring, STEPS, (pool, file) => new ReadTrip(pool, ring, file))
+    trips = new ReadTrips(ring)
     pools.set(ring, trips)
   }
   return trips

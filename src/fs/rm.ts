@@ -1,7 +1,7 @@
 // Removes files and trees: `rm`, with the results and errors of fs.promises.rm.
-// Flow: the program, fs → this → removal.ts.
+// Flow: the program, fs → this → removal.ts; trees-by-node.ts where no /proc is mounted.
 
-import { constants } from 'node:fs'
+import { constants, existsSync } from 'node:fs'
 import { defaultRing } from '../runtime/executor.ts'
 import { checkPath, type PathLike } from '../runtime/operations.ts'
 import { pathText } from '../runtime/operations-path.ts'
@@ -13,6 +13,7 @@ import { AbortError, errnoError, ringClosedError, ringcoreError } from '../sys/e
 import { checkBoolean, checkFunction, checkInteger, checkObject } from '../sys/validate.ts'
 import type { Progress } from './batch.ts'
 import { Removal } from './removal.ts'
+import { rmByNode } from './trees-by-node.ts'
 
 export interface RmOptions {
   /** A path that is not there is no error; default false. */
@@ -29,19 +30,23 @@ export interface RmOptions {
   signal?: AbortSignal | undefined
   /** Called now and then, and at the end; `files` counts names, `bytes` is 0. */
   onProgress?: ((progress: Progress) => void) | undefined
+  /** Counts the names first, so that `onProgress` hears the total. Default false. */
+  countFirst?: boolean | undefined
 }
 
 const { S_IFDIR, S_IFMT } = constants
 
 function checkRmOptions(options: RmOptions): void {
   checkObject('options', options)
-  const { force = false, recursive = false, maxRetries = 0, retryDelay = 100, signal, onProgress } = options
+  const { force = false, recursive = false, maxRetries = 0, retryDelay = 100 } = options
+  const { signal, onProgress, countFirst } = options
   checkBoolean('options.force', force)
   checkBoolean('options.recursive', recursive)
   checkInteger('options.retryDelay', retryDelay, 0, 0x7fffffff)
   checkInteger('options.maxRetries', maxRetries, 0, 0xffffffff)
   if (signal !== undefined) checkSignal(signal)
   if (onProgress !== undefined) checkFunction('options.onProgress', onProgress)
+  if (countFirst !== undefined) checkBoolean('options.countFirst', countFirst)
 }
 
 /**
@@ -71,6 +76,8 @@ export async function rm(path: PathLike, options: RmOptions = {}): Promise<void>
   }
   const isDirectory = (mode & S_IFMT) === S_IFDIR
   if (isDirectory && !recursive) throw isDirectoryError(text)
+  // Directories are listed through their descriptors, which have names in /proc only.
+  if (isDirectory && !existsSync('/proc/self/fd')) return rmByNode(name, options)
   await new Removal(ring.workerRing(), text, options).run(name, isDirectory)
 }
 

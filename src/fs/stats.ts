@@ -1,24 +1,26 @@
 // The metadata of many files: `stats`.
-// Flow: the program → this → batch.ts, linked.ts (chains of statx on workers).
+// Flow: the program, fs → this → batch.ts, linked.ts (chains of statx on workers); files-by-node.ts where there is no ring.
 
 import { prepStatx } from '../op/prep-path.ts'
-import { defaultRing } from '../runtime/executor.ts'
 import { checkPath, type PathLike, putPath } from '../runtime/operations.ts'
 import { pathText } from '../runtime/operations-path.ts'
 import type { Uring } from '../runtime/uring.ts'
 import { IORING_OP_STATX } from '../sys/abi.ts'
 import { AT_FDCWD, AT_SYMLINK_NOFOLLOW } from '../sys/constants.ts'
-import { errnoError, ringClosedError } from '../sys/error.ts'
+import { errnoError } from '../sys/error.ts'
 import { decodeStatx, STATX_BYTES, STATX_FOR_STATS, type Statx } from '../sys/statx.ts'
 import { checkBoolean, checkInteger } from '../sys/validate.ts'
 import {
   Batch,
   type BatchOptions,
+  type ChooseRing,
   checkBatchOptions,
   checkSource,
+  givenOrThreads,
   type Settle,
   type Source,
 } from './batch.ts'
+import { statByNode } from './files-by-node.ts'
 import { CLOSED, chainLength, closedOr, runLinked } from './linked.ts'
 
 /** A file and its metadata; with `onError: 'collect'` maybe one that has none. */
@@ -104,19 +106,44 @@ class Asking {
  * @kernel 5.6 · IORING_OP_STATX
  */
 export function stats(paths: Source<PathLike>, options: StatsOptions = {}): Batch<PathLike, FileStats> {
+  return statsOn(givenOrThreads, paths, options)
+}
+
+/** The same where the caller says which ring. */
+export function statsOn(
+  choose: ChooseRing,
+  paths: Source<PathLike>,
+  options: StatsOptions,
+): Batch<PathLike, FileStats> {
   checkSource('paths', paths)
   checkBatchOptions(options)
   const { followSymlinks = true, mask = STATX_FOR_STATS } = options
   checkBoolean('options.followSymlinks', followSymlinks)
   checkInteger('options.mask', mask, 0, 0x7fffffff)
-  const ring = options.ring ?? defaultRing()
-  if (ring.closed) throw ringClosedError()
-  const asking = new Asking(ring.workerRing(), followSymlinks ? 0 : AT_SYMLINK_NOFOLLOW, mask)
+  const ring = choose(options.ring)
+  const start = ring === null ? throughNode(followSymlinks) : throughChains(ring, followSymlinks, mask)
   return new Batch<PathLike, FileStats>(
     paths,
     { ...options, concurrency: options.concurrency ?? 128 },
     Number.POSITIVE_INFINITY,
-    (path, settle) => asking.add({ name: checkPath(path), path, settle }),
+    start,
     (path, error) => ({ path, stats: null, error }),
   )
+}
+
+type Start = (path: PathLike, settle: Settle<FileStats>) => void
+
+function throughChains(ring: Uring, followSymlinks: boolean, mask: number): Start {
+  const asking = new Asking(ring.workerRing(), followSymlinks ? 0 : AT_SYMLINK_NOFOLLOW, mask)
+  return (path, settle) => asking.add({ name: checkPath(path), path, settle })
+}
+
+/** The mask is what is asked for at least: stat(2) gives all it has. */
+function throughNode(followSymlinks: boolean): Start {
+  return (path, settle) => {
+    statByNode(checkPath(path), followSymlinks).then(
+      (found) => settle.done({ path, stats: found }, 0),
+      (error) => settle.failed(error),
+    )
+  }
 }

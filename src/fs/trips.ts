@@ -143,28 +143,28 @@ export abstract class Trip<T> {
 
 /** The trips of one ring: those that are free, and no more than there may be. */
 export class Trips<T> {
-  readonly #ring: Uring
+  protected readonly ring: Uring
   readonly #steps: number
-  readonly #free: T[] = []
+  protected readonly free: T[] = []
   readonly #make: (pool: Trips<T>, file: FixedFile) => T
   readonly #waiting: (() => void)[] = []
   #made = 0
 
   /** @param steps most entries that a trip takes at once */
   constructor(ring: Uring, steps: number, make: (pool: Trips<T>, file: FixedFile) => T) {
-    this.#ring = ring
+    this.ring = ring
     this.#steps = steps
     this.#make = make
   }
 
   /** A trip to begin at once, or null when there is no room for one now or the process may not have direct descriptors. */
   take(): T | null {
-    if (!this.#ring.engine.hasRoom(this.#steps)) return null
-    const free = this.#free.pop()
+    if (!this.ring.engine.hasRoom(this.#steps)) return null
+    const free = this.free.pop()
     if (free !== undefined) return free
     if (this.#made === TRIPS) return null
     try {
-      const made = this.#make(this, this.#ring.fixedFile())
+      const made = this.#make(this, this.ring.fixedFile())
       this.#made++
       return made
     } catch (error) {
@@ -179,7 +179,7 @@ export class Trips<T> {
    * @param otherwise begins instead where no trip can be had at all
    */
   async later<R>(start: (trip: T) => Promise<R>, otherwise: () => Promise<R>): Promise<R> {
-    const { engine } = this.#ring
+    const { engine } = this.ring
     while (!engine.closed) {
       const trip = this.take()
       if (trip !== null) return start(trip)
@@ -192,9 +192,9 @@ export class Trips<T> {
     throw ringClosedError()
   }
 
-  /** A trip has ended, its direct descriptor is closed. */
+  /** A trip has ended. */
   give(trip: T): void {
-    this.#free.push(trip)
+    this.free.push(trip)
     this.#waiting.shift()?.()
   }
 }

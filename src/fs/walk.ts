@@ -10,7 +10,8 @@ import type { Uring } from '../runtime/uring.ts'
 import { AbortError } from '../sys/error.ts'
 import type { Statx } from '../sys/statx.ts'
 import { checkBoolean, checkFunction, checkInteger, checkObject } from '../sys/validate.ts'
-import { stats as statsOf } from './stats.ts'
+import { type ChooseRing, givenOrThreads } from './batch.ts'
+import { statsOn } from './stats.ts'
 
 /** One name below the directory. */
 export interface WalkEntry {
@@ -75,11 +76,20 @@ function checkWalkOptions(options: WalkOptions): void {
  *
  * @throws ENOENT, ENOTDIR (the directory itself) · EACCES … (any, unless `onError: 'collect'`)
  */
-export async function* walk(dir: PathLike, options: WalkOptions = {}): AsyncGenerator<WalkEntry> {
+export function walk(dir: PathLike, options: WalkOptions = {}): AsyncGenerator<WalkEntry> {
+  return walkOn(givenOrThreads, dir, options)
+}
+
+/** The same where the caller says which ring metadata comes from. */
+export async function* walkOn(
+  choose: ChooseRing,
+  dir: PathLike,
+  options: WalkOptions,
+): AsyncGenerator<WalkEntry> {
   const root = pathText(checkPath(dir, 'dir'))
   checkWalkOptions(options)
   const { concurrency = 4, signal, filter } = options
-  const walking = new Walking(options)
+  const walking = new Walking(choose, options)
   /** Directories to read; the last found first, so that few are remembered. */
   const waiting: Pending[] = [{ path: root, depth: 1, entry: null }]
   const reading = new Set<Promise<Read>>()
@@ -109,13 +119,15 @@ export async function* walk(dir: PathLike, options: WalkOptions = {}): AsyncGene
 }
 
 class Walking {
+  readonly #choose: ChooseRing
   readonly #options: WalkOptions
   readonly #depth: number
   /** With `followSymlinks`: directories that were entered, as "device:inode". */
   readonly #seen: Set<string> | null
   readonly #isDirectory = new WeakSet<WalkEntry>()
 
-  constructor(options: WalkOptions) {
+  constructor(choose: ChooseRing, options: WalkOptions) {
+    this.#choose = choose
     this.#options = options
     this.#depth = options.depth ?? Number.POSITIVE_INFINITY
     this.#seen = options.followSymlinks === true ? new Set() : null
@@ -155,7 +167,7 @@ class Walking {
     if (stats) {
       let i = 0
       const paths = entries.map(({ path }) => path)
-      for await (const found of statsOf(paths, { ring, followSymlinks, onError: 'collect' }))
+      for await (const found of statsOn(this.#choose, paths, { ring, followSymlinks, onError: 'collect' }))
         entries[i++]!.stats = found.stats
     }
     if (this.#seen === null) return

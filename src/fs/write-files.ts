@@ -1,17 +1,19 @@
 // Many whole files: `writeFiles`.
-// Flow: the program → this → batch.ts, write-trip.ts.
+// Flow: the program, fs → this → batch.ts, write-trip.ts; files-by-node.ts where there is no ring.
 
-import { defaultRing } from '../runtime/executor.ts'
 import { checkPath, type PathLike } from '../runtime/operations.ts'
-import { argumentTypeError, ringClosedError } from '../sys/error.ts'
+import { argumentTypeError } from '../sys/error.ts'
 import {
   Batch,
   type BatchOptions,
+  type ChooseRing,
   checkBatchOptions,
   checkSource,
+  givenOrThreads,
   type Settle,
   type Source,
 } from './batch.ts'
+import { writeByNode } from './files-by-node.ts'
 import { type WriteHow, writeData, writeMode } from './write-file.ts'
 import { writeThroughFile, writeTrips } from './write-trip.ts'
 
@@ -79,14 +81,21 @@ const UNLIMITED = Number.POSITIVE_INFINITY
  * @throws the error of a file, unless `onError: 'collect'`
  */
 export function writeFiles(entries: Source<FileToWrite>, options: WriteFilesOptions = {}): WriteFiles {
+  return writeFilesOn(givenOrThreads, entries, options)
+}
+
+/** The same where the caller says which ring. */
+export function writeFilesOn(
+  choose: ChooseRing,
+  entries: Source<FileToWrite>,
+  options: WriteFilesOptions,
+): WriteFiles {
   checkSource('entries', entries)
   checkBatchOptions(options)
   const { signal, flag, mode, flush } = options
   const common = writeMode({ flag, mode, flush })
-  const ring = options.ring ?? defaultRing()
-  if (ring.closed) throw ringClosedError()
-  const workers = ring.workerRing()
-  const trips = writeTrips(workers)
+  const workers = choose(options.ring)?.workerRing() ?? null
+  const trips = workers === null ? null : writeTrips(workers)
   const start = (entry: FileToWrite, settle: Settle<FileWritten>): void => {
     if (typeof entry !== 'object' || entry === null) throw argumentTypeError('entry', 'of type object', entry)
     const { path } = entry
@@ -100,6 +109,10 @@ export function writeFiles(entries: Source<FileToWrite>, options: WriteFilesOpti
     const receiver = {
       done: () => settle.done({ path, bytes }, bytes),
       failed: (error: Error) => settle.failed(error),
+    }
+    if (workers === null || trips === null) {
+      writeByNode(name, data, how, signal).then(receiver.done, receiver.failed)
+      return
     }
     const trip = trips.take()
     if (trip !== null) {

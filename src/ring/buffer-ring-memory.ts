@@ -69,6 +69,7 @@ export function openBufRing(ring: Ring, options: BufferRingOptions): BufRingMemo
   try {
     ring.registerBufRing({ group, entries, address, flags })
   } catch (error) {
+    ring.letGo(own)
     if ((error as NodeJS.ErrnoException).errno !== -EINVAL || flags === 0) throw error
     throw incremental
       ? ringFeatureError('IOU_PBUF_RING_INC', '6.12')
@@ -80,9 +81,14 @@ export function openBufRing(ring: Ring, options: BufferRingOptions): BufRingMemo
     return { memory: mapOrThrow(ring, ring.fd, ringBytes, offset), buffers }
   } catch (error) {
     ring.unregisterBufRing(group)
+    ring.letGo(own)
     throw error
   }
 }
+
+/** The mappings of a group: that of its buffers, and the kernel's. */
+export const mappingsOf = ({ memory, buffers }: BufRingMemory): Set<ArrayBuffer> =>
+  new Set([memory, buffers.buffer as ArrayBuffer])
 
 /** Unregisters a group; the kernel's pages are let go first: no view may see what they are used for next. */
 export function closeBufRing(ring: Ring, group: number, memory: ArrayBuffer, mapped: boolean): void {

@@ -7,7 +7,7 @@
 
 import { invalidArgument, rangeError, stateError } from '../sys/error.ts'
 import { storeRelease16, writeU64 } from '../sys/memory.ts'
-import { type BufferRingOptions, closeBufRing, openBufRing, TAIL } from './buffer-ring-memory.ts'
+import { type BufferRingOptions, closeBufRing, mappingsOf, openBufRing, TAIL } from './buffer-ring-memory.ts'
 import type { Ring } from './ring.ts'
 
 /** Whose a buffer is. */
@@ -26,7 +26,8 @@ export class BufferRing {
   /** The address of `buffers`. */
   readonly address: number
   readonly #ring: Ring
-  readonly #memory: ArrayBuffer
+  /** The entries. */
+  readonly memory: ArrayBuffer
   readonly #words: Int32Array
   readonly #halves: Uint16Array
   readonly #owner: Uint8Array
@@ -57,7 +58,7 @@ export class BufferRing {
     this.buffers = buffers
     this.address = ring.driver.addressOf(buffers)
     this.#ring = ring
-    this.#memory = memory
+    this.memory = memory
     this.#words = new Int32Array(memory, 0, entries * 4)
     this.#halves = new Uint16Array(memory, 0, entries * 8)
     this.#owner = new Uint8Array(entries).fill(TAKEN)
@@ -74,12 +75,11 @@ export class BufferRing {
   }
 
   #check(bid: number): void {
-    if (this.#closed) throw stateError('cannot use the buffer ring: it is closed')
     if (!(bid >= 0 && bid < this.entries)) throw rangeError('bid', `>= 0 && < ${this.entries}`, bid)
   }
 
   /**
-   * Takes the buffer that a CQE names: its bytes are yours until `release`.
+   * Takes the buffer that a CQE names: its bytes are yours until `release`. Also after `close`, of what the kernel had begun.
    * @param bid the CQE's buffer id: `flags >>> 16`
    * @param length bytes that the kernel wrote: the CQE's `res`
    * @param more the CQE has IORING_CQE_F_BUF_MORE: the kernel goes on in the same buffer, so do not release it yet
@@ -150,6 +150,7 @@ export class BufferRing {
 
   /** Puts a taken buffer behind the tail; `advance` publishes it, several at once. @man io_uring_buf_ring_add(3) */
   add(bid: number): void {
+    if (this.#closed) throw stateError('cannot use the buffer ring: it is closed')
     this.#check(bid)
     if (this.#owner[bid] !== TAKEN)
       throw stateError(`cannot release buffer ${bid}: the kernel has it already`)
@@ -183,13 +184,20 @@ export class BufferRing {
   }
 
   /**
-   * Unregisters the group. Operations that hold a buffer keep its memory; theirs are the last CQEs that name it.
+   * Unregisters the group. Operations that hold a buffer keep its memory; theirs are the last CQEs that name it. The ring gives it
+   * back when it finds that the kernel holds no operation.
    * @kernel 5.19 · IORING_UNREGISTER_PBUF_RING
    */
   close(): void {
     if (this.#closed) return
-    closeBufRing(this.#ring, this.group, this.#memory, this.mapped)
+    closeBufRing(this.#ring, this.group, this.memory, this.mapped)
     this.#closed = true
+    if (!this.#ring.closed) for (const memory of mappingsOf(this)) this.#ring.retire(memory)
+  }
+
+  /** Gives the memory back after `close`: who calls it knows that no operation uses the group. */
+  letGo(): void {
+    if (!this.#ring.closed) for (const memory of mappingsOf(this)) this.#ring.letGo(memory)
   }
 
   [Symbol.dispose](): void {

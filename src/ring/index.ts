@@ -9,6 +9,7 @@ export { type Availability, available, type ProbeReport, probe } from './probe.t
 export type { RingProbe } from './register.ts'
 export type { Tags } from './register-resources.ts'
 export type { BufRingOptions, NapiOptions, Restriction, SyncCancelOptions } from './register-structs.ts'
+export { RegisteredWait, RegisteredWaits } from './registered-waits.ts'
 export { type CloseOptions, Ring, type RingOptions } from './ring.ts'
 export { SQE, Sqe } from './sqe.ts'
 export type { SystemFacts } from './unavailable.ts'

@@ -3,9 +3,9 @@
 // man io_uring_register(2), io_uring_registered_buffers(7), io_uring_registered_files(7)
 
 import * as abi from '../sys/abi.ts'
-import { argumentTypeError, bufferResizableError } from '../sys/error.ts'
+import { argumentTypeError, bufferResizableError, ringClosedError } from '../sys/error.ts'
 import { writeU64 } from '../sys/memory.ts'
-import { checkInteger } from '../sys/validate.ts'
+import { checkFd, checkInteger } from '../sys/validate.ts'
 import {
   checkedRegister as check,
   encodeIovecs,
@@ -56,6 +56,21 @@ export abstract class Resources {
     const core = this.#core
     core.assertOpen()
     if (core.driver.hold(core.handle, memory) < 0) core.forGood.push(memory)
+  }
+
+  /** Ends what `hold` began, of a mapping that no operation can touch any more. */
+  letGo(memory: ArrayBuffer): void {
+    const core = this.#core
+    if (core.closed) throw ringClosedError()
+    core.letGo(memory)
+  }
+
+  /** As `letGo`, as soon as the kernel holds no operation; that is looked at with the next register call. */
+  retire(memory: ArrayBuffer): void {
+    const core = this.#core
+    if (core.closed) throw ringClosedError()
+    core.retiredMaps.add(memory)
+    core.releaseRetired()
   }
 
   // — Buffers —
@@ -135,31 +150,41 @@ export abstract class Resources {
     core.releaseRetired()
   }
 
+  /** Lets go of a view that was taken out of the table, once its tag has come: nothing can use it. */
+  forgetRetired(view: ArrayBufferView): void {
+    const core = this.#core
+    if (core.closed) throw ringClosedError()
+    if (core.retired.length > 0) core.retired = core.retired.filter((retired) => retired !== view)
+  }
+
   /**
    * Lends this ring the registered buffers of another one, without pinning them again.
-   * @param source the other ring, of this thread
+   * @param source the other ring; the fd of one of another thread, whose buffers the caller keeps alive
    * @param options a range, and `replace: true` where places of this ring may be taken
    * @throws {UringError} EBUSY this ring has buffers already, and `replace` is not set
    * @kernel 6.12 · range and replace 6.13 · IORING_REGISTER_CLONE_BUFFERS
    * @man io_uring_clone_buffers(3)
    */
   cloneBuffers(
-    source: Resources,
+    source: Resources | number,
     options: { sourceOffset?: number; offset?: number; count?: number; replace?: boolean } = {},
   ): void {
     const core = this.#core
-    if (!(source instanceof Resources)) throw argumentTypeError('source', 'an instance of Ring', source)
-    const from = source.#core
-    from.assertOpen()
+    if (!(source instanceof Resources || typeof source === 'number'))
+      throw argumentTypeError('source', 'of type number or an instance of Ring', source)
+    if (typeof source === 'number') checkFd(source, 'source')
+    const from = typeof source === 'number' ? undefined : source.#core
+    from?.assertOpen()
     const { sourceOffset = 0, offset = 0, count = 0, replace = false } = options
     checkInteger('sourceOffset', sourceOffset, 0, abi.IORING_MAX_REG_BUFFERS)
     checkInteger('offset', offset, 0, abi.IORING_MAX_REG_BUFFERS)
     checkInteger('count', count, 0, abi.IORING_MAX_REG_BUFFERS)
     const struct = new Int32Array(8)
-    const byIndex = from.enterFlags === 0 ? 0 : abi.IORING_REGISTER_SRC_REGISTERED
+    const byIndex = (from?.enterFlags ?? 0) === 0 ? 0 : abi.IORING_REGISTER_SRC_REGISTERED
     const flags = byIndex | (replace ? abi.IORING_REGISTER_DST_REPLACE : 0)
-    struct.set([from.enterFd, flags, sourceOffset, offset, count])
+    struct.set([from?.enterFd ?? (source as number), flags, sourceOffset, offset, count])
     check(this.register(abi.IORING_REGISTER_CLONE_BUFFERS, struct, 1), 'CLONE_BUFFERS', '6.12')
+    if (from === undefined) return
     const cloned = from.registeredBuffers.slice(sourceOffset, count === 0 ? undefined : sourceOffset + count)
     for (const [index, buffer] of cloned.entries()) {
       const old = core.registeredBuffers[offset + index]

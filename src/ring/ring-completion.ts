@@ -123,7 +123,7 @@ export abstract class Completion extends Registration {
    */
   forEachCqe(callback: CqeCallback): number {
     const core = this.#core
-    if (core.closed) core.assertOpen()
+    if (core.closed || core.unmapped !== null) core.assertOpen()
     checkFunction('callback', callback)
     this.#refresh()
     return core.cq.forEach(callback)
@@ -141,7 +141,7 @@ export abstract class Completion extends Registration {
    */
   copyCqes(target: Int32Array): number {
     const core = this.#core
-    if (core.closed) core.assertOpen()
+    if (core.closed || core.unmapped !== null) core.assertOpen()
     if (!(target instanceof Int32Array))
       throw argumentTypeError('target', 'an instance of Int32Array', target)
     this.#refresh()

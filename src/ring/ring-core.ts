@@ -7,8 +7,9 @@
 import * as abi from '../sys/abi.ts'
 import { CTL, type Driver, type RingHandle } from '../sys/driver.ts'
 import { EAGAIN, EBADFD, EBUSY, EINTR, EOWNERDEAD, errnoName } from '../sys/errno.ts'
-import { errnoError, ringClosedError, UringError } from '../sys/error.ts'
+import { errnoError, ringClosedError, stateError, UringError } from '../sys/error.ts'
 import type { CompletionQueue, CqeCallback } from './completion-queue.ts'
+import type { RingGeometry } from './params.ts'
 import type { SubmissionQueue } from './submission-queue.ts'
 
 /** Words of the scratch that enter and register read their arguments from. */
@@ -24,6 +25,9 @@ const ENTER_ERRORS: Record<string, string> = {
   EOWNERDEAD: 'the SQPOLL thread has died; close the ring',
   EBADF: 'the ring fd was closed by somebody else',
 }
+
+const UNMAPPED =
+  'Cannot use the ring: it was resized, and there was no memory to map its new pages; call remap(), or close()'
 
 /** What the kernel may still do for a closing ring, and what to wait with. */
 export interface QuiesceOptions {
@@ -48,6 +52,8 @@ export class RingCore {
   readonly sqpoll: boolean
   readonly #rewinds: boolean
   closed = false
+  /** The queues' new geometry, after a resize whose pages could not be mapped: what we see are not the queues any more. */
+  unmapped: RingGeometry | null = null
   /** The fd, or the index that `registerRingFd` got. */
   enterFd: number
   /** Goes with every enter: IORING_ENTER_REGISTERED_RING after `registerRingFd`. */
@@ -58,6 +64,8 @@ export class RingCore {
   registeredBuffers: (ArrayBufferView | null)[] = []
   /** Lent before, unregistered since: requests may still use it. Emptied when the kernel holds no operation. */
   retired: ArrayBufferView[] = []
+  /** Mappings of closed buffer rings: the same of them. */
+  readonly retiredMaps = new Set<ArrayBuffer>()
   /** Memory that the kernel may use as long as the ring lives. */
   forGood: unknown[] = []
   /** Views that a system call reads while it runs: a local variable alone would not keep them. */
@@ -96,6 +104,7 @@ export class RingCore {
 
   assertOpen(): void {
     if (this.closed) throw ringClosedError()
+    if (this.unmapped !== null) throw stateError(UNMAPPED)
   }
 
   /** io_uring_enter(2) on this ring. @returns SQEs taken, or -errno */
@@ -210,7 +219,17 @@ export class RingCore {
 
   /** Lets go of memory that was registered once, if nothing can use it any more. */
   releaseRetired(): void {
-    if (this.retired.length > 0 && this.inKernel() <= 0) this.retired = []
+    if (this.retired.length + this.retiredMaps.size === 0 || this.inKernel() > 0) return
+    this.retired = []
+    for (const memory of this.retiredMaps) this.letGo(memory)
+  }
+
+  /** Ends what `Ring.hold` began. */
+  letGo(memory: ArrayBuffer): void {
+    this.retiredMaps.delete(memory)
+    // What the native side had no room for was only kept from the collector.
+    if (this.driver.letGo(this.handle, memory) < 0 && this.forGood.length > 0)
+      this.forGood = this.forGood.filter((held) => held !== memory)
   }
 
   #syncCancelAll(): void {

@@ -14,6 +14,7 @@ import {
   ringFeatureError,
   ringUnavailableError,
   stateError,
+  UringError,
 } from '../sys/error.ts'
 import { HUGE_PAGE_BYTES } from '../sys/memory.ts'
 import { closeFd } from '../sys/syscalls.ts'
@@ -156,6 +157,16 @@ function mapRing(driver: Driver, fd: number, geometry: RingGeometry): RingMemory
   return { ring, sqes, sqesOffset: 0 }
 }
 
+/** As `mapRing`, for a ring that can't do without. */
+function mapAgain(driver: Driver, fd: number, geometry: RingGeometry): RingMemory {
+  try {
+    return mapRing(driver, fd, geometry)
+  } catch (error) {
+    const { code, errno } = error as UringError
+    throw new UringError(`${code}: the resized ring's pages can't be mapped, mmap`, errno, code, 'mmap')
+  }
+}
+
 /** The addresses that the native side needs. */
 function nativeLayout(driver: Driver, fd: number, geometry: RingGeometry, memory: RingMemory): RingLayout {
   const ring = driver.addressOf(new Uint8Array(memory.ring))
@@ -280,7 +291,6 @@ export function resizeRing(
       'Cannot resize the ring: only rings with deferTaskrun and without noMmap can; set it up so',
     )
   }
-  const { driver, fd } = core
   // Claimed SQEs move with the queue only if the kernel knows of them.
   core.sq.publish()
   const params = encodeParams({
@@ -299,12 +309,24 @@ export function resizeRing(
   const geometry = { ...decodeParams(params), features: old.features }
   const fault = findGeometryFault(geometry, entries)
   if (fault !== undefined) throw stateError(`the kernel resized the ring to a wrong ${fault}; close it`)
-  const memory = mapRing(driver, fd, geometry)
+  core.unmapped = geometry
+  core.sq.retire()
+  return { geometry, memory: remapRing(core, geometry) }
+}
+
+/**
+ * Maps the pages of a ring that was resized, and makes everybody look there.
+ * @throws {UringError} ENOMEM; it can be tried again
+ */
+export function remapRing(core: RingCore, geometry: RingGeometry): RingMemory {
+  const { driver, fd } = core
+  const memory = mapAgain(driver, fd, geometry)
   const layout = nativeLayout(driver, fd, geometry, memory)
   const result = driver.relayout(core.handle, layout, mappings(memory))
   if (result < 0) throw errnoError(result, 'relayout')
   const queues = queueLayout(geometry, memory)
   core.sq.relayout(queues.sq)
   core.cq.relayout(queues.cq)
-  return { geometry, memory }
+  core.unmapped = null
+  return memory
 }

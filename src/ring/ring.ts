@@ -12,7 +12,7 @@ import type { CqeCallback } from './completion-queue.ts'
 import type { RingGeometry, SetupOptions } from './params.ts'
 import { Completion } from './ring-completion.ts'
 import { isTransient, type RingCore, unwatchRing, watchRing } from './ring-core.ts'
-import { openRing, type RingMemory, resizeRing, vacate } from './ring-setup.ts'
+import { openRing, type RingMemory, remapRing, resizeRing, vacate } from './ring-setup.ts'
 import type { Sqe } from './sqe.ts'
 import type { SubmissionQueue } from './submission-queue.ts'
 import { beginWait, NO_WAIT, remainingNs, type WaitOptions } from './wait.ts'
@@ -96,6 +96,11 @@ export class Ring extends Completion {
 
   get closed(): boolean {
     return this.#core.closed
+  }
+
+  /** Whether a resize left the ring without its pages: see `resizeRings`. */
+  get isUnmapped(): boolean {
+    return this.#core.unmapped !== null
   }
 
   /** IORING_FEAT_* bits. */
@@ -262,7 +267,7 @@ export class Ring extends Completion {
   }
 
   /**
-   * As `submitAndWaitTimeout`, with the wait's arguments at an index of the region of `registerRegion`.
+   * As `submitAndWaitTimeout`, with the wait's arguments at an index of the region of `registerRegion`; `RegisteredWaits` keeps one.
    * Leave the last entry of the region unused: Linux up to 6.18 reads the first in its place.
    * @returns SQEs the kernel took, or -62 (-ETIME) when the time was over and the CQ empty
    * @kernel 6.13
@@ -346,19 +351,33 @@ export class Ring extends Completion {
 
   /**
    * Gives the ring other sizes; what is in the queues stays. SQEs claimed before are gone from sight: claim anew.
-   * @throws {UringError} EINVAL not a DEFER_TASKRUN ring · EOVERFLOW what is queued does not fit · ENOMEM no room for
-   *   the new pages, while the kernel has left the old ones: call it again, before anything else
+   * @throws {UringError} EINVAL not a DEFER_TASKRUN ring · EOVERFLOW what is queued does not fit · ENOMEM no room for the new pages,
+   *   while the kernel has left the old ones: until `remap` succeeds, all else but `close` throws ERR_INVALID_STATE
    * @kernel 6.13 · IORING_REGISTER_RESIZE_RINGS
    * @man io_uring_resize_rings(3)
    */
   resizeRings(entries: number, cqEntries?: number): void {
     const core = this.#core
-    core.assertOpen()
+    if (core.unmapped === null) core.assertOpen()
     checkInteger('entries', entries, 1, abi.IORING_MAX_ENTRIES)
     if (cqEntries !== undefined) checkInteger('cqEntries', cqEntries, 1, abi.IORING_MAX_CQ_ENTRIES)
+    if (core.unmapped !== null) this.remap()
     const { geometry, memory } = resizeRing(core, this.#geometry, entries, cqEntries)
     this.#geometry = geometry
     this.#memory = memory
+  }
+
+  /**
+   * Maps the pages that an earlier `resizeRings` could not, and the ring is as it should be; does nothing where that was not so.
+   * @throws {UringError} ENOMEM there is still no room
+   */
+  remap(): void {
+    const core = this.#core
+    if (core.closed) core.assertOpen()
+    const geometry = core.unmapped
+    if (geometry === null) return
+    this.#memory = remapRing(core, geometry)
+    this.#geometry = geometry
   }
 
   /** The mappings, for whoever wants to look at the words themselves. */
@@ -378,7 +397,8 @@ export class Ring extends Completion {
    *
    * Without `cancel`, a ring with operations in the kernel or queued SQEs stays open. With it they are cancelled or dropped;
    * the wait blocks the thread. If it takes longer than `timeoutMs`, the ring stays unusable but not closed: call again.
-   * @throws ERR_INVALID_STATE operations are in the way; the message says how many
+   * @throws ERR_INVALID_STATE operations are in the way; the message says how many · ENOMEM after a resize whose pages could not be
+   *   mapped, and still can't be: call again
    */
   close(options: CloseOptions = {}): void {
     const core = this.#core
@@ -386,6 +406,8 @@ export class Ring extends Completion {
     const { cancel = false, timeoutMs = 10_000, onCqe } = options
     checkInteger('timeoutMs', timeoutMs, 0)
     if (onCqe !== undefined) checkFunction('onCqe', onCqe)
+    // The CQEs that say that the kernel has let go are in the new pages.
+    if (core.unmapped !== null) this.remap()
     if (!cancel && !core.closed) this.#assertIdle()
     core.closed = true
     core.sq.retire()

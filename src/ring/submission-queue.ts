@@ -60,6 +60,7 @@ export class SubmissionQueue {
     this.#tail = layout.sqTail / 4
     this.#flags = layout.sqFlags / 4
     this.#dropped = layout.sqDropped / 4
+    this.#retired = false
     this.#entries = sqEntries
     this.#mask = sqEntries - 1
     this.#bytes = new Int32Array(sqes, sqesOffset, (sqEntries * sqeBytes) / 4)

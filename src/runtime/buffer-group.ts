@@ -11,9 +11,9 @@ import {
   IORING_CQE_F_BUFFER,
   IOSQE_BUFFER_SELECT,
 } from '../sys/abi.ts'
-import { stateError } from '../sys/error.ts'
+import { argumentTypeError, argumentValueError, stateError } from '../sys/error.ts'
 import type { Engine } from './engine.ts'
-import type { Slot } from './slots.ts'
+import type { Held, Slot } from './slots.ts'
 
 export interface BufferGroupOptions {
   /** How many buffers: a power of two up to 32768; default 256. */
@@ -73,17 +73,52 @@ export function heapBuffer(length: number): Buffer {
   return length > POOLED_BYTES ? Buffer.allocUnsafeSlow(length) : Buffer.allocUnsafe(length)
 }
 
-/** Counts groups of a ring: a group's id is a 16-bit number. */
-const groupsMade = new WeakMap<Engine, number>()
-
-/** An id that no group of the ring has. */
-export function nextGroupId(engine: Engine): number {
-  const id = groupsMade.get(engine) ?? 0
-  groupsMade.set(engine, id + 1)
-  return id
+/** The ids of a ring's groups: 16-bit numbers. */
+interface Ids {
+  made: number
+  free: number[]
 }
 
-export class BufferGroup {
+const ids = new WeakMap<Engine, Ids>()
+/** An id that no group has: the kernel finds no buffer there. */
+const NO_GROUP = 0xffff
+
+/**
+ * Makes a group with an id that no other of the ring has.
+ * @throws ERR_INVALID_STATE all are taken
+ */
+export function withGroupId<T>(engine: Engine, make: (id: number) => T): T {
+  let known = ids.get(engine)
+  if (known === undefined) {
+    known = { made: 0, free: [] }
+    ids.set(engine, known)
+  }
+  if (known.free.length === 0 && known.made === NO_GROUP)
+    throw stateError(`Cannot make a buffer group: the ring has ${NO_GROUP} already; close some`)
+  const id = known.free.pop() ?? known.made++
+  try {
+    return make(id)
+  } catch (error) {
+    known.free.push(id)
+    throw error
+  }
+}
+
+/** Makes an id free for the next group. */
+export function freeGroupId(engine: Engine, id: number): void {
+  ids.get(engine)?.free.push(id)
+}
+
+/**
+ * Checks the group that an operation of a ring shall take its buffers from.
+ * @throws ERR_INVALID_ARG_TYPE · ERR_INVALID_ARG_VALUE: another ring's · ERR_INVALID_STATE: it is closed
+ */
+export function checkGroup(engine: Engine, group: unknown): asserts group is BufferGroup {
+  if (!(group instanceof BufferGroup)) throw argumentTypeError('group', 'an instance of BufferGroup', group)
+  group.checkUse(engine)
+}
+
+export class BufferGroup implements Held {
   readonly id: number
   readonly #ring: BufferRing
   readonly #engine: Engine
@@ -94,13 +129,19 @@ export class BufferGroup {
   readonly #parts: Uint32Array | null
   #waiters: (() => void)[] = []
   #lent = 0
+  /** Operations in flight that take their buffers from it. */
+  #users = 0
+  #closed = false
+  #isGone = false
 
   constructor(engine: Engine, options: BufferGroupOptions = {}) {
     this.#engine = engine
-    this.id = nextGroupId(engine)
     const { entries = 256, bufferBytes = 4096, incremental, mapped } = options
-    const group = this.id
-    this.#ring = new BufferRing(engine.ring, { entries, bufferBytes, group, incremental, mapped })
+    this.#ring = withGroupId(
+      engine,
+      (group) => new BufferRing(engine.ring, { entries, bufferBytes, group, incremental, mapped }),
+    )
+    this.id = this.#ring.group
     this.#parts = this.#ring.incremental ? new Uint32Array(entries) : null
     const { buffer, byteOffset, byteLength } = this.#ring.buffers
     this.#bytes = Buffer.from(buffer, byteOffset, byteLength)
@@ -126,10 +167,33 @@ export class BufferGroup {
     return this.#ring.incremental
   }
 
+  /** See `checkGroup`. */
+  checkUse(engine: Engine): void {
+    if (this.#engine !== engine)
+      throw argumentValueError('group', this, 'must be of the ring that it is used with')
+    if (this.#closed) throw stateError('Cannot use the buffer group: it is closed')
+  }
+
   /** Makes an operation take its buffer from this group. */
   select(slot: Slot): void {
     slot.sqeFlags |= IOSQE_BUFFER_SELECT
-    slot.sqe.words[SQE.BUF_INDEX] = this.id
+    slot.sqe.words[SQE.BUF_INDEX] = this.#closed ? NO_GROUP : this.id
+    slot.other = this
+    this.#users++
+  }
+
+  /** An operation that took its buffers from it has ended. */
+  drop(): void {
+    this.#users--
+    this.#letGo()
+  }
+
+  /** A closed group's memory goes, and its id is free, when the last operation has ended that may know of it. */
+  #letGo(): void {
+    if (!this.#closed || this.#users > 0 || this.#isGone || this.#engine.closed) return
+    this.#isGone = true
+    this.#ring.letGo()
+    freeGroupId(this.#engine, this.id)
   }
 
   /** The chunk of a CQE, or undefined when it brought none (end of stream). */
@@ -213,6 +277,8 @@ export class BufferGroup {
   /** Gives one part of a buffer back; with its last, the kernel gets the buffer, and a request that ran out of them wakes. */
   give(bid: number): void {
     this.#lent--
+    // A request that had its buffer already may have ended after `close`.
+    if (this.#closed) return
     if (this.#parts !== null && (--this.#parts[bid]! > 0 || this.#ring.isKernels(bid))) return
     this.#ring.release(bid)
     if (this.#waiters.length > 0) for (const again of this.#waiters.splice(0)) again()
@@ -223,14 +289,22 @@ export class BufferGroup {
    * for the next release then could be for ever: whoever holds the others may be waiting for more data.
    */
   onRelease(again: () => void): void {
+    if (this.#closed) throw stateError('Cannot wait for a buffer: the buffer group is closed')
     if (this.#ring.available > 0) queueMicrotask(again)
     else this.#waiters.push(again)
   }
 
-  /** Takes the group away from the kernel; no operation may use it and no chunk be lent. */
+  /**
+   * Takes the group away from the kernel; no chunk may be lent. An iteration that still waits ends with ERR_INVALID_STATE when it finds
+   * no buffer. The memory goes back when the kernel has let go.
+   */
   close(): void {
+    if (this.#closed) return
     if (this.#lent > 0)
       throw stateError(`Cannot close the buffer group: ${this.#lent} chunks are not released`)
-    if (!this.#engine.closed) this.#ring.close()
+    this.#closed = true
+    if (this.#engine.closed) return
+    this.#ring.close()
+    this.#letGo()
   }
 }

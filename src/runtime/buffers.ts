@@ -44,15 +44,15 @@ export class Addresses {
    * @throws {TypeError} ERR_BUFFER_RESIZABLE: its memory can be taken away while the kernel uses it
    * @throws {Error} ERR_INVALID_STATE: it was given back to the arena
    */
-  of(view: ArrayBufferView): number {
+  of(view: ArrayBufferView, name?: string): number {
     const address = Located.addressOf(view)
-    return address > 0 ? address : this.#ask(view, address)
+    return address > 0 ? address : this.#ask(view, address, name)
   }
 
-  #ask(view: ArrayBufferView, known: number): number {
-    if (known < 0) throw stateError('Cannot use the buffer: it was given back with free()')
+  #ask(view: ArrayBufferView, known: number, name = 'buffer'): number {
+    if (known < 0) throw stateError(`Cannot use the ${name}: what free() took back is nobody's`)
     const { buffer } = view as { buffer: ArrayBufferLike & { resizable?: boolean } }
-    if (buffer.resizable === true) throw bufferResizableError()
+    if (buffer.resizable === true) throw bufferResizableError(name)
     const address = this.#driver.addressOf(view)
     if (view.byteLength > 0) Located.write(view, address)
     return address

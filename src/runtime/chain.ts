@@ -7,6 +7,7 @@ import { opTable } from '../op/table.ts'
 import { SQE } from '../ring/sqe.ts'
 import { IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from '../sys/abi.ts'
 import { invalidArgument, rangeError, ringClosedError, stateError } from '../sys/error.ts'
+import { checkFunction, checkInteger } from '../sys/validate.ts'
 import type { Engine } from './engine.ts'
 import { Resource } from './resource.ts'
 import type { Slot } from './slots.ts'
@@ -171,6 +172,8 @@ export async function runChain(
 ): Promise<unknown[]> {
   const { engine } = ring
   if (engine.closed) throw ringClosedError()
+  checkFunction('write', write)
+  checkInteger('options.entries', entries)
   const most = Math.floor(engine.ring.sqEntries / 2)
   if (!(Number.isInteger(entries) && entries > 0 && entries <= most)) {
     throw rangeError('entries', `>= 1 && <= ${most} (half of the ring's entries)`, entries)

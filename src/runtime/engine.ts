@@ -13,7 +13,7 @@ import {
   IORING_OP_TEE,
   IOSQE_IO_LINK,
 } from '../sys/abi.ts'
-import { CTL, USER_DATA_FOREIGN, USER_DATA_INTERNAL } from '../sys/driver.ts'
+import { CTL, USER_DATA_CHAIN, USER_DATA_FOREIGN, USER_DATA_INTERNAL } from '../sys/driver.ts'
 import { EBADR, ECANCELED, EINTR, ENOMEM, ETIME, ETIMEDOUT } from '../sys/errno.ts'
 import {
   AbortError,
@@ -27,24 +27,16 @@ import {
 import { closeFd } from '../sys/syscalls.ts'
 import { writeTimespecMs } from '../sys/timespec.ts'
 import { Backlog } from './backlog.ts'
+import type { BufferTable } from './buffer-table.ts'
 import { Addresses } from './buffers.ts'
 import { Cancels } from './cancels.ts'
 import { LinkedSlots } from './linked-slots.ts'
 import { Arena, CopyPool, Scratch } from './memory-pool.ts'
 import { checkOptions, listen, type OperationOptions } from './options.ts'
-import { type Failing, type Slot, Slots } from './slots.ts'
+import { type Failing, promiseOf, type Slot, Slots } from './slots.ts'
 
-/** What a cancelled SPLICE ends with: a number that the kernel keeps for itself. */
-const ERESTARTSYS = -512
-/** user_data of cancel requests: their CQE is of no interest. */
-const CANCEL_USER_DATA = USER_DATA_INTERNAL | 1
-
-/** The slot whose promise is being made: one executor serves all promises, so none allocates a closure. */
-let making!: Slot
-const executor = (resolve: (value: never) => void, reject: (error: Error) => void): void => {
-  making.resolve = resolve as (value: unknown) => void
-  making.reject = reject
-}
+const ERESTARTSYS = -512 // what a cancelled SPLICE ends with: the kernel keeps that number for itself
+const CANCEL_USER_DATA = USER_DATA_INTERNAL | 1 // of cancel requests: their CQE is of no interest
 
 export class Engine {
   readonly ring: Ring
@@ -54,12 +46,17 @@ export class Engine {
   readonly copies: CopyPool
   readonly addresses: Addresses
   readonly arena: Arena
+  readonly buffers: BufferTable
   /** CQEs that named no operation in flight; anything but 0 is a bug here or in the kernel. */
   strays = 0
   /** Called for CQEs that other rings posted with MSG_RING: user_data's words, the result, the flags. */
   onMessage: ((low: number, high: number, res: number, flags: number) => void) | null = null
   /** IOSQE_IO_LINK while a chain is being written, else 0; a chain must not be broken by a flush. */
   linking = 0
+  /** All requests on this ring are the library's own: chains may be quiet, see quiet-chain.ts. */
+  quiet = false
+  /** Which step of its quiet chain the CQE is of that a sink is told of at this moment. */
+  step = 0
   /** What was begun in the chain that is being written. */
   readonly linked = new LinkedSlots()
   #state: 'open' | 'closing' | 'closed' = 'open'
@@ -76,7 +73,7 @@ export class Engine {
   #drained: (() => void) | null = null
   #closed: Promise<void> | null = null
 
-  constructor(ring: Ring, slotsMax: number, register: (memory: Uint8Array) => number) {
+  constructor(ring: Ring, slotsMax: number, buffers: BufferTable) {
     const { driver, handle, control } = ring
     this.ring = ring
     this.control = control
@@ -84,7 +81,8 @@ export class Engine {
     this.scratch = new Scratch(driver, handle, slotsMax)
     this.copies = new CopyPool(driver, handle)
     this.addresses = new Addresses(driver)
-    this.arena = new Arena(driver, handle, register)
+    this.buffers = buffers
+    this.arena = new Arena(driver, handle, (memory) => buffers.addRegion(memory))
     control[CTL.ROUNDS_MAX] = 16
     this.#slotWords = ring.geometry.cqeBytes / 4
   }
@@ -110,9 +108,8 @@ export class Engine {
     if (options !== undefined && checkOptions(options)) this.cancels.beforeDrain(this.control)
     if (this.#backlog.length !== 0 && !this.#backlog.resuming && this.linking === 0) return null
     const timed = options?.timeout !== undefined
-    if (timed && this.ring.sqEntries < 2) {
+    if (timed && this.ring.sqEntries < 2)
       throw stateError('Cannot use a timeout: it takes two entries, and the ring has one')
-    }
     const slot = standing ? this.slots.takeStanding() : this.slots.take()
     if (slot === null) return null
     // With a timeout, the entry behind must be free too.
@@ -209,8 +206,7 @@ export class Engine {
   /** The promise of a slot whose entry is written. */
   promise<T>(slot: Slot): Promise<T> {
     this.commit(slot)
-    making = slot
-    return new Promise<T>(executor)
+    return promiseOf<T>(slot)
   }
 
   /** Queues an operation until `slots` are free; the first to wait is the first to start. */
@@ -236,8 +232,7 @@ export class Engine {
 
   #resume(): void {
     this.#retry = undefined
-    const most = this.ring.sqEntries
-    // An operation with a timeout takes two entries.
+    const most = this.ring.sqEntries // an operation with a timeout takes two
     this.#backlog.resume((slots) => this.slots.available >= slots && this.#room(Math.min(slots * 2, most)))
     if (this.#backlog.length !== 0 && this.slots.available > 0)
       this.#retry ??= setTimeout(() => this.#resume(), 1)
@@ -304,7 +299,10 @@ export class Engine {
   #settle(low: number, high: number, result: number, flags: number): void {
     const slot = this.slots.find(low, high)
     if (slot === null) {
-      if ((low & USER_DATA_FOREIGN) !== 0) this.onMessage?.(low, high, result, flags)
+      if (low >>> 28 === USER_DATA_CHAIN >>> 28) {
+        this.step = (low >>> 20) & 0xff
+        this.#settle(low & 0xfff, high, result, flags)
+      } else if ((low & USER_DATA_FOREIGN) !== 0) this.onMessage?.(low, high, result, flags)
       else if ((low & USER_DATA_INTERNAL) === 0) this.strays++
       return
     }
@@ -374,10 +372,9 @@ export class Engine {
       if (slot.signal?.aborted === true) return new AbortError(slot.signal.reason)
       if (this.#state !== 'open') return ringClosedError()
     }
-    const { syscall } = opTable[slot.opcode]!
     const timedOut = res === -ETIME || (canceled && slot.expires > 0 && performance.now() >= slot.expires)
     const errno = timedOut ? -ETIMEDOUT : res === ERESTARTSYS ? -ECANCELED : res
-    return errnoError(errno, syscall, slot.details ?? undefined)
+    return errnoError(errno, opTable[slot.opcode]!.syscall, slot.details ?? undefined)
   }
 
   // ---- holding the process open, ending
@@ -408,11 +405,12 @@ export class Engine {
   }
 
   /** Ends the ring: see `Uring.close`. */
-  close(): Promise<void> {
-    if (this.linking !== 0)
-      return Promise.reject(stateError('Cannot close the ring while a chain is being written'))
+  async close(): Promise<void> {
+    if (this.linking !== 0) throw stateError('Cannot close the ring while a chain is being written')
+    // Without the pages that a resize could not map, no CQE can be counted.
+    if (this.ring.isUnmapped) this.ring.remap()
     this.#closed ??= this.#close()
-    return this.#closed
+    await this.#closed
   }
 
   async #close(): Promise<void> {
@@ -439,19 +437,20 @@ export class Engine {
     this.cancels.stop()
     // Nothing is in the kernel; a cancel request that found nothing to do may still be queued.
     this.ring.close({ cancel: true })
+    this.buffers.ended()
   }
 
   #enterFailed(error: UringError): void {
     if (error.errno === -EBADR) {
       process.emitWarning(`A completion was lost for want of kernel memory: ${error.message}`)
-    } else if (error.errno !== -ENOMEM) this.#fail(error) // ENOMEM: the entries stay queued, and go down later
+    } else if (error.errno !== -ENOMEM) this.fail(error) // ENOMEM: the entries stay queued, and go down later
   }
 
   /**
    * `enter` itself failed for good (the ring fd was closed under us, say): no CQE will come any more. Every promise is told, and
    * what the kernel may still use stays held for ever: a leak is safe, a free is not.
    */
-  #fail(error: Error): void {
+  fail(error: Error): void {
     if (this.#state !== 'open') return
     this.#state = 'closed'
     this.#backlog.rejectAll(error)

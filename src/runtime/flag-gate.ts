@@ -2,7 +2,7 @@
 // fail is tried with the flag, and how it fails is the answer: EINVAL for the flag, EBADF for the file.
 // Flow: operations-* → this → a small ring of its own. Only after a failure, and once for each flag.
 
-import { Ring } from '../ring/ring.ts'
+import { Ring, type RingOptions } from '../ring/ring.ts'
 import type { Sqe } from '../ring/sqe.ts'
 import type { Driver } from '../sys/driver.ts'
 import { EINVAL } from '../sys/errno.ts'
@@ -14,11 +14,13 @@ export interface GatedFlag {
   readonly name: string
   readonly since: string
   readonly write: (sqe: Sqe) => void
+  /** The ring to try it on; by default the plainest. */
+  readonly ring?: RingOptions
 }
 
 const lacking = new WeakMap<Driver, Map<string, boolean>>()
 
-function lacks(driver: Driver, { name, write }: GatedFlag): boolean {
+function lacks(driver: Driver, { name, write, ring }: GatedFlag): boolean {
   let known = lacking.get(driver)
   if (known === undefined) {
     known = new Map()
@@ -26,14 +28,14 @@ function lacks(driver: Driver, { name, write }: GatedFlag): boolean {
   }
   let answer = known.get(name)
   if (answer === undefined) {
-    answer = tryFlag(driver, write) === -EINVAL
+    answer = tryFlag(driver, write, ring) === -EINVAL
     known.set(name, answer)
   }
   return answer
 }
 
-function tryFlag(driver: Driver, write: (sqe: Sqe) => void): number {
-  const ring = new Ring({ entries: 1, driver })
+function tryFlag(driver: Driver, write: (sqe: Sqe) => void, options: RingOptions = {}): number {
+  const ring = new Ring({ entries: 1, ...options, driver })
   try {
     write(ring.getSqe()!)
     ring.submitAndWait(1)
@@ -55,6 +57,15 @@ export function explainFlag(engine: Engine, error: unknown, flag: GatedFlag): un
   if ((error as NodeJS.ErrnoException)?.errno !== -EINVAL || engine.closed) return error
   if (!lacks(engine.ring.driver, flag)) return error
   return Object.assign(ringFeatureError(flag.name, flag.since), { cause: error })
+}
+
+/** As `explainFlag`, for an operation with several flags: names the first that the kernel does not know. */
+export function explainFlags(engine: Engine, error: unknown, flags: readonly GatedFlag[]): unknown {
+  for (const flag of flags) {
+    const explained = explainFlag(engine, error, flag)
+    if (explained !== error) return explained
+  }
+  return error
 }
 
 /** A promise that rejects with what `explainFlag` makes of its error. */

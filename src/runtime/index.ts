@@ -32,6 +32,7 @@ export {
 export type { SetxattrOptions } from './operations-xattr.ts'
 export type { ZeroCopyOptions, ZeroCopyResult } from './operations-zero-copy.ts'
 export type { OperationOptions } from './options.ts'
+export { RegisteredBuffers, type SharedBuffers } from './registered-buffers.ts'
 export { FixedFile, Resource } from './resource.ts'
 export { SendGroup, type SendGroupOptions } from './send-group.ts'
 export { Uring, type UringOptions, type UringStats } from './uring.ts'

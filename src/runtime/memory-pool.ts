@@ -123,7 +123,7 @@ export class Arena {
   readonly #driver: Driver
   readonly #ring: RingHandle
   readonly #register: (memory: Uint8Array) => number
-  readonly #lent = new WeakMap<Uint8Array, Lent>()
+  readonly #lent = new WeakMap<ArrayBufferView, Lent>()
   readonly #free = new Map<number, { region: Region; offset: number }[]>()
   #current: Region | null = null
   #used = 0
@@ -157,7 +157,7 @@ export class Arena {
   }
 
   /** What is known of a lent buffer; undefined for memory that is not the arena's or was given back. */
-  find(buffer: Uint8Array): Lent | undefined {
+  find(buffer: ArrayBufferView): Lent | undefined {
     return this.#lent.get(buffer)
   }
 

@@ -3,8 +3,9 @@
 // The request ends with the first CQE without F_MORE, also after success: then it is armed again while someone listens.
 
 import { AbortError, errnoError, ringClosedError } from '../sys/error.ts'
-import { checkInteger } from '../sys/validate.ts'
+import { checkBoolean, checkInteger, checkObject } from '../sys/validate.ts'
 import type { Engine } from './engine.ts'
+import { explainFlag, type GatedFlag } from './flag-gate.ts'
 import { checkSignal, listen } from './options.ts'
 import type { Sink, Slot } from './slots.ts'
 
@@ -22,6 +23,8 @@ export interface MultishotKind<T> {
   discard(item: T): void
   /** Called when the kernel has let go for good. */
   ended?(): void
+  /** A flag of the request that not every kernel knows. */
+  flag?: GatedFlag
   /** -ENOBUFS: calls `again` when buffers are back. */
   starved?(again: () => void): void
 }
@@ -60,9 +63,11 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
   constructor(engine: Engine, kind: MultishotKind<T>, options: MultishotOptions = {}) {
     this.#engine = engine
     this.#kind = kind
+    checkObject('options', options)
     const { capacity = 256 } = options
     checkInteger('options.capacity', capacity, 1)
     this.#capacity = capacity
+    if (options.ref !== undefined) checkBoolean('options.ref', options.ref)
     this.#signal = options.signal
     this.#ref = options.ref
     if (engine.closed) throw ringClosedError()
@@ -116,9 +121,23 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
     if (this.#done) this.#end()
     else if (this.#aborted !== null) this.#finish(this.#aborted)
     else if (res >= 0 || (res === ECANCELED && this.#paused)) this.#rearm()
-    else if (res === ENOBUFS && this.#kind.starved !== undefined) this.#kind.starved(() => this.#rearm())
+    else if (res === ENOBUFS && this.#kind.starved !== undefined) this.#starve(this.#kind.starved)
     else if (res === ECANCELED && this.#engine.closed) this.#finish(ringClosedError())
-    else this.#finish(errnoError(res, this.#kind.syscall))
+    else this.#finish(this.#errorOf(res))
+  }
+
+  #starve(wait: (again: () => void) => void): void {
+    try {
+      wait(() => this.#rearm())
+    } catch (error) {
+      this.#finish(error as Error)
+    }
+  }
+
+  #errorOf(res: number): Error {
+    const error = errnoError(res, this.#kind.syscall)
+    const { flag } = this.#kind
+    return flag === undefined ? error : (explainFlag(this.#engine, error, flag) as Error)
   }
 
   #take(res: number, flags: number): void {

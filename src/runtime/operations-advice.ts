@@ -6,14 +6,7 @@ import { IORING_OP_FADVISE, IORING_OP_MADVISE } from '../sys/abi.ts'
 import { MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE, MADV_REMOVE } from '../sys/constants.ts'
 import { argumentValueError, stateError } from '../sys/error.ts'
 import { checkInteger } from '../sys/validate.ts'
-import {
-  checkPosition,
-  checkRange,
-  checkTarget,
-  checkView,
-  checkWord,
-  type FileTarget,
-} from './operations.ts'
+import { checkExtent, checkRange, checkTarget, checkView, checkWord, type FileTarget } from './operations.ts'
 import { XattrOperations } from './operations-xattr.ts'
 import type { OperationOptions } from './options.ts'
 
@@ -39,7 +32,7 @@ export class AdviceOperations extends XattrOperations {
     options?: OperationOptions,
   ): Promise<void> {
     checkTarget(file, 'fadvise')
-    checkPosition(position)
+    checkExtent('position', position)
     checkInteger('length', length, 0)
     checkWord('advice', advice)
     const slot = this.engine.begin(IORING_OP_FADVISE, options)
@@ -55,8 +48,8 @@ export class AdviceOperations extends XattrOperations {
    * Says how memory is going to be used.
    *
    * Whole pages only, so that no neighbour is hit: a buffer of `alloc`, or a view that starts and ends at a page's border.
-   * Advice that drops contents (MADV_DONTNEED, MADV_FREE, MADV_REMOVE) is refused for buffers of `alloc` that are registered: the
-   * kernel would go on with the old pages.
+   * Advice that drops contents (MADV_DONTNEED, MADV_FREE, MADV_REMOVE) is refused for buffers that are registered: the kernel would
+   * go on with the old pages.
    *
    * @param advice MADV_*
    * @throws ERR_INVALID_ARG_VALUE, ERR_INVALID_STATE (nothing was queued) · EINVAL (no such advice) · ENOMEM
@@ -67,7 +60,7 @@ export class AdviceOperations extends XattrOperations {
     checkView(buffer)
     checkWord('advice', advice)
     checkRange(buffer, 0, undefined)
-    const lent = buffer instanceof Uint8Array ? this.engine.arena.find(buffer) : undefined
+    const lent = this.engine.arena.find(buffer)
     const address = this.engine.addresses.of(buffer)
     const length = lent === undefined ? buffer.byteLength : lent.pages * PAGE
     if (address % PAGE !== 0 || length % PAGE !== 0) {
@@ -77,7 +70,8 @@ export class AdviceOperations extends XattrOperations {
         'must consist of whole pages: a buffer of alloc(), or a view that starts and ends at a multiple of 4096',
       )
     }
-    if (lent !== undefined && lent.region.bufIndex >= 0 && REPLACES_PAGES.has(advice)) {
+    const isRegistered = (lent?.region.bufIndex ?? -1) >= 0 || this.engine.buffers.touches(buffer)
+    if (isRegistered && REPLACES_PAGES.has(advice)) {
       throw stateError(
         'Cannot drop the contents of the buffer: it is registered, and the kernel keeps its pages',
       )

@@ -31,11 +31,11 @@ import { checkInteger } from '../sys/validate.ts'
 import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
 import { requireOpcode } from './opcode-gate.ts'
 import {
-  checkPosition,
   checkTarget,
   checkView,
   checkWord,
   type FileTarget,
+  optionalBoolean,
   optionalWord,
 } from './operations.ts'
 import { ProcessOperations } from './operations-process.ts'
@@ -209,6 +209,7 @@ export class CommandOperations extends ProcessOperations {
     options?: OperationOptions & { peer?: boolean },
   ): Promise<SocketAddress | undefined> {
     checkTarget(file, 'getsockname')
+    optionalBoolean('options.peer', options?.peer)
     try {
       return await this.#name(file, options)
     } catch (error) {
@@ -251,7 +252,6 @@ export class CommandOperations extends ProcessOperations {
     options?: OperationOptions,
   ): Promise<void> {
     checkTarget(file, 'discard')
-    checkPosition(position)
     checkInteger('position', position, 0)
     checkInteger('length', length, 0)
     const slot = this.engine.begin(IORING_OP_URING_CMD, options)
@@ -281,7 +281,7 @@ export class CommandOperations extends ProcessOperations {
     payload: Uint8Array = new Uint8Array(0),
     options?: OperationOptions & { flags?: number; wide?: boolean },
   ): Promise<number> {
-    const wide = options?.wide === true
+    const wide = optionalBoolean('options.wide', options?.wide)
     const opcode = wide ? IORING_OP_URING_CMD128 : IORING_OP_URING_CMD
     requireOpcode(this.engine, opcode)
     if (wide) this.#needsSqe128('URING_CMD128')

@@ -2,22 +2,29 @@
 // Flow: Uring → this → op/prep-control.ts, engine.ts, multishot.ts.
 
 import { prepNop, prepPollAdd, prepPollMultishot, prepTimeout } from '../op/prep-control.ts'
-import { SQE } from '../ring/sqe.ts'
+import type { RingOptions } from '../ring/ring.ts'
+import { SQE, type Sqe } from '../ring/sqe.ts'
 import {
+  IORING_NOP_CQE32,
   IORING_NOP_FILE,
+  IORING_NOP_FIXED_BUFFER,
   IORING_NOP_FIXED_FILE,
   IORING_NOP_INJECT_RESULT,
+  IORING_NOP_TW,
   IORING_OP_NOP,
   IORING_OP_POLL_ADD,
   IORING_OP_TIMEOUT,
+  IORING_SETUP_CQE_MIXED,
+  IORING_SETUP_CQE32,
   IORING_TIMEOUT_ABS,
   IORING_TIMEOUT_BOOTTIME,
   IORING_TIMEOUT_ETIME_SUCCESS,
   IORING_TIMEOUT_MULTISHOT,
   IORING_TIMEOUT_REALTIME,
 } from '../sys/abi.ts'
-import { argumentTypeError, argumentValueError, rangeError } from '../sys/error.ts'
+import { argumentTypeError, argumentValueError, rangeError, stateError } from '../sys/error.ts'
 import { checkBoolean, checkInteger } from '../sys/validate.ts'
+import { explainFlags, type GatedFlag } from './flag-gate.ts'
 import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
 import { checkTarget, checkWord, type FileTarget, optionalWord } from './operations.ts'
 import { NetOperations } from './operations-net.ts'
@@ -62,27 +69,63 @@ export interface NopOptions extends OperationOptions {
   file?: FileTarget | undefined
 }
 
+const BIG_CQES = IORING_SETUP_CQE32 | IORING_SETUP_CQE_MIXED
+
+/** A NOP's flag; it fails with something else than EINVAL, or not at all, where the kernel knows it. */
+const nopFlag = (flag: number, name: string, since: string, ring?: RingOptions): [number, GatedFlag] => {
+  const write = (sqe: Sqe): void => {
+    prepNop(sqe)
+    sqe.words[SQE.OP_FLAGS] = flag
+  }
+  return [flag, ring === undefined ? { name, since, write } : { name, since, write, ring }]
+}
+const NOP_FLAGS: readonly [number, GatedFlag][] = [
+  nopFlag(IORING_NOP_INJECT_RESULT, 'IORING_NOP_INJECT_RESULT', '6.10'),
+  nopFlag(IORING_NOP_FILE, 'IORING_NOP_FILE', '6.13'),
+  nopFlag(IORING_NOP_FIXED_FILE, 'IORING_NOP_FIXED_FILE', '6.13'),
+  nopFlag(IORING_NOP_FIXED_BUFFER, 'IORING_NOP_FIXED_BUFFER', '6.13'),
+  nopFlag(IORING_NOP_TW, 'IORING_NOP_TW', '6.17'),
+  nopFlag(IORING_NOP_CQE32, 'IORING_NOP_CQE32', '6.18', { cqe32: true }),
+]
+
 export class ControlOperations extends NetOperations {
   /**
    * Does nothing, through the kernel and back: what a round trip costs.
    * @returns 0, or `options.result`
-   * @throws what a negative `options.result` says
+   * @throws what a negative `options.result` says · ERR_RING_FEATURE a flag that this kernel does not know
    * @kernel 5.1 · IORING_OP_NOP
    * @man io_uring_prep_nop(3)
    */
   nop(options?: NopOptions): Promise<number> {
     try {
-      const flags = options === undefined ? 0 : optionalWord('options.flags', options.flags)
+      const flags = optionalWord('options.flags', options?.flags)
       if (options?.result !== undefined)
         checkInteger('options.result', options.result, -0x80000000, 0x7fffffff)
-      if (options?.file !== undefined) checkTarget(options.file, 'nop')
+      if ((flags & IORING_NOP_CQE32) !== 0 && (this.engine.ring.setupFlags & BIG_CQES) === 0)
+        throw stateError(
+          "Cannot use IORING_NOP_CQE32: the ring's completions have 16 bytes; make it with cqe32 or cqeMixed",
+        )
+      if (options?.file !== undefined) checkTarget(options.file, 'nop', 'options.file')
       const slot = this.engine.begin(IORING_OP_NOP, options)
       if (slot === null) return this.engine.later(() => this.nop(options), options)
       prepNop(slot.sqe)
-      if (options !== undefined) this.#nopExtras(slot, flags, options)
-      return this.engine.promise(slot)
+      if (options === undefined) return this.engine.promise(slot)
+      this.#nopExtras(slot, flags, options)
+      const asked = slot.sqe.words[SQE.OP_FLAGS]!
+      const result = this.engine.promise<number>(slot)
+      return asked === 0 ? result : this.#explained(asked, result)
     } catch (error) {
       return Promise.reject(error)
+    }
+  }
+
+  /** The result, or an error that names the flag that this kernel does not know. */
+  async #explained(flags: number, result: Promise<number>): Promise<number> {
+    try {
+      return await result
+    } catch (error) {
+      const asked = NOP_FLAGS.filter(([flag]) => (flags & flag) !== 0).map(([, gated]) => gated)
+      throw explainFlags(this.engine, error, asked)
     }
   }
 

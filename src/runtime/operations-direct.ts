@@ -18,24 +18,28 @@ import {
 import { O_CLOEXEC } from '../sys/constants.ts'
 import { abortError, argumentTypeError, argumentValueError, rangeError, stateError } from '../sys/error.ts'
 import { checkInteger } from '../sys/validate.ts'
+import type { Place } from './buffer-table.ts'
 import type { Engine } from './engine.ts'
 import { FixedFiles } from './fixed-files.ts'
 import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
 import { requireOpcode } from './opcode-gate.ts'
-import { checkPosition, checkTarget, checkWord, type FileTarget, optionalWord } from './operations.ts'
+import {
+  checkFixedFile,
+  checkPosition,
+  checkTarget,
+  checkView,
+  checkWord,
+  type FileTarget,
+  optionalWord,
+} from './operations.ts'
 import { AdviceOperations } from './operations-advice.ts'
 import type { ReadOptions } from './operations-file.ts'
 import type { OperationOptions } from './options.ts'
-import { FixedFile } from './resource.ts'
+import type { FixedFile } from './resource.ts'
 import type { Slot } from './slots.ts'
 
 const IOV_MAX = 1024
 const INT32_MAX = 0x7fffffff
-
-/** Checks a direct descriptor. */
-export function checkFixedFile(file: unknown, name = 'file'): asserts file is FixedFile {
-  if (!(file instanceof FixedFile)) throw argumentTypeError(name, 'an instance of FixedFile', file)
-}
 
 export class DirectOperations extends AdviceOperations {
   /** The ring's table of direct descriptors. */
@@ -49,34 +53,34 @@ export class DirectOperations extends AdviceOperations {
   // ---- registered buffers
 
   /**
-   * Reads into several buffers of `alloc`, which the kernel has mapped already.
+   * Reads into several buffers of `alloc`, or several parts of one of `registerBuffers`, which the kernel has mapped already.
    *
-   * They must lie in one region of the arena (buffers allocated one after another do, up to a megabyte); where the limits did not
-   * allow to register it, this is a plain `readv`.
+   * Those of `alloc` must lie in one region of the arena (buffers allocated one after another do, up to a megabyte); where the limits
+   * did not allow to register it, this is a plain `readv`.
    *
    * @returns bytes read in all
-   * @throws ERR_INVALID_STATE: not a buffer of `alloc`, or freed · ERR_INVALID_ARG_VALUE: of different regions
+   * @throws ERR_INVALID_STATE: no registered buffer, or no longer · ERR_INVALID_ARG_VALUE: not in one
    * @kernel 6.15 · IORING_OP_READV_FIXED
    * @man io_uring_prep_readv_fixed(3), preadv2(2)
    */
   async readvFixed(
     file: FileTarget,
-    buffers: readonly Uint8Array[],
+    buffers: readonly ArrayBufferView[],
     options?: Omit<ReadOptions, 'offset' | 'length'>,
   ): Promise<number> {
     return this.#vectorFixed(IORING_OP_READV_FIXED, file, buffers, options)
   }
 
   /**
-   * Writes several buffers of `alloc`, which the kernel has mapped already, as one write.
+   * Writes several buffers of `alloc`, or several parts of one of `registerBuffers`, as one write.
    * @returns bytes written in all, possibly fewer than asked
-   * @throws ERR_INVALID_STATE: not a buffer of `alloc`, or freed · ERR_INVALID_ARG_VALUE: of different regions
+   * @throws ERR_INVALID_STATE: no registered buffer, or no longer · ERR_INVALID_ARG_VALUE: not in one
    * @kernel 6.15 · IORING_OP_WRITEV_FIXED
    * @man io_uring_prep_writev_fixed(3), pwritev2(2)
    */
   async writevFixed(
     file: FileTarget,
-    buffers: readonly Uint8Array[],
+    buffers: readonly ArrayBufferView[],
     options?: Omit<ReadOptions, 'offset' | 'length'>,
   ): Promise<number> {
     return this.#vectorFixed(IORING_OP_WRITEV_FIXED, file, buffers, options)
@@ -85,12 +89,12 @@ export class DirectOperations extends AdviceOperations {
   #vectorFixed(
     opcode: number,
     file: FileTarget,
-    buffers: readonly Uint8Array[],
+    buffers: readonly ArrayBufferView[],
     options?: ReadOptions,
   ): Promise<number> {
     const reads = opcode === IORING_OP_READV_FIXED
     checkTarget(file, reads ? 'read' : 'write')
-    const bufIndex = this.#oneRegion(buffers)
+    const { bufIndex, own } = oneBuffer(this.engine, 'buffers', buffers)
     if (bufIndex < 0) return reads ? this.readv(file, buffers, options) : this.writev(file, buffers, options)
     const position = options?.position ?? -1
     checkPosition(position)
@@ -101,32 +105,11 @@ export class DirectOperations extends AdviceOperations {
     if (slot === null)
       return this.engine.later(() => this.#vectorFixed(opcode, file, buffers, options), options)
     slot.held = [iovecs.bytes, ...buffers]
+    if (own !== undefined) slot.other = own.hold()
     const prep = reads ? prepReadvFixed : prepWritevFixed
     prep(slot.sqe, -1, iovecs.address, buffers.length, position, rwFlags, bufIndex)
     this.aim(slot, file)
     return this.engine.promise(slot)
-  }
-
-  /** The index of the registered buffer that all lie in; -1 when their region is not registered, or there are none. */
-  #oneRegion(buffers: readonly Uint8Array[]): number {
-    if (!Array.isArray(buffers)) throw argumentTypeError('buffers', 'an instance of Array', buffers)
-    if (buffers.length > IOV_MAX) throw rangeError('buffers.length', `<= ${IOV_MAX}`, buffers.length)
-    let bufIndex = -1
-    let first: object | undefined
-    for (const buffer of buffers) {
-      const lent = buffer instanceof Uint8Array ? this.engine.arena.find(buffer) : undefined
-      if (lent === undefined)
-        throw stateError('Cannot use the buffers as registered ones: one is not of alloc(), or it was freed')
-      first ??= lent.region
-      if (lent.region !== first)
-        throw argumentValueError(
-          'buffers',
-          buffers,
-          'must lie in one region of the arena; use readv or writev',
-        )
-      bufIndex = lent.region.bufIndex
-    }
-    return bufIndex
   }
 
   // ---- pipes
@@ -402,4 +385,39 @@ function checkFds(fds: unknown, min: number): Int32Array {
     throw rangeError('fds.length', `>= 1 && <= ${IOV_MAX}`, fds.length)
   for (const [i, fd] of fds.entries()) checkInteger(`fds[${i}]`, fd, min, INT32_MAX)
   return Int32Array.from(fds)
+}
+
+/**
+ * The registered buffer that all views lie in; its index is -1 when their region of the arena is not registered, or there are none.
+ * @throws ERR_INVALID_STATE one lies in none · ERR_INVALID_ARG_VALUE not all in the same
+ */
+export function oneBuffer(
+  engine: Engine,
+  name: string,
+  views: readonly ArrayBufferView[],
+): { bufIndex: number; own: Place | undefined } {
+  if (!Array.isArray(views)) throw argumentTypeError(name, 'an instance of Array', views)
+  if (views.length > IOV_MAX) throw rangeError(`${name}.length`, `<= ${IOV_MAX}`, views.length)
+  let first: object | undefined
+  let bufIndex = -1
+  let own: Place | undefined
+  for (const view of views as readonly ArrayBufferView[]) {
+    checkView(view, name)
+    const lent = engine.arena.find(view)
+    own = lent === undefined ? engine.buffers.find(view) : undefined
+    const found = lent?.region ?? own
+    if (found === undefined)
+      throw stateError(
+        `Cannot use ${name} as registered ones: one is neither of alloc() nor of registerBuffers(), or no longer`,
+      )
+    first ??= found
+    if (found !== first)
+      throw argumentValueError(
+        name,
+        views,
+        'must lie in one region of the arena, or in one registered buffer; use the form that is not fixed',
+      )
+    bufIndex = found.bufIndex
+  }
+  return { bufIndex, own }
 }

@@ -51,6 +51,7 @@ export class EpollOperations extends TimerOperations {
         operation,
         'must be EPOLL_CTL_ADD, EPOLL_CTL_MOD or EPOLL_CTL_DEL',
       )
+    if (typeof event !== 'object' || event === null) throw argumentTypeError('event', 'of type object', event)
     const { events = 0, data = file instanceof Resource ? file.fd : file } = event
     checkWord('event.events', events)
     checkInteger('event.data', data, 0)

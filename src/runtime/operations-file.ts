@@ -34,6 +34,7 @@ import {
 import { argumentTypeError, rangeError, stateError } from '../sys/error.ts'
 import { requireOpcode } from './opcode-gate.ts'
 import {
+  checkExtent,
   checkPosition,
   checkRange,
   checkTarget,
@@ -41,6 +42,7 @@ import {
   checkWord,
   type FileTarget,
   Operations,
+  optionalBoolean,
   optionalWord,
 } from './operations.ts'
 import type { OperationOptions } from './options.ts'
@@ -48,7 +50,7 @@ import { FixedFile } from './resource.ts'
 import type { Slot } from './slots.ts'
 
 export interface ReadOptions extends OperationOptions {
-  /** Where in the file; -1 (the default) uses and moves the file's own position. */
+  /** Where in the file; -1 (the default) is the file's own position, which Linux (6.18) does not move after O_DIRECT. */
   position?: number | bigint | undefined
   /** Where in the buffer; default 0. */
   offset?: number | undefined
@@ -73,24 +75,7 @@ export class FileOperations extends Operations {
    * @man io_uring_prep_read(3), read(2)
    */
   read(file: FileTarget, buffer: ArrayBufferView, options?: ReadOptions): Promise<number> {
-    try {
-      checkTarget(file, 'read')
-      checkView(buffer)
-      const position = options?.position ?? -1
-      checkPosition(position)
-      const offset = options?.offset ?? 0
-      const length = checkRange(buffer, offset, options?.length)
-      const rwFlags = optionalWord('options.rwFlags', options?.rwFlags)
-      const address = this.engine.addresses.of(buffer)
-      const slot = this.engine.begin(IORING_OP_READ, options)
-      if (slot === null) return this.engine.later(() => this.read(file, buffer, options), options)
-      prepRead(slot.sqe, -1, this.lend(slot, buffer, address, length, offset), length, position)
-      if (rwFlags !== 0) slot.sqe.words[SQE.OP_FLAGS] = rwFlags
-      this.aim(slot, file)
-      return this.engine.promise(slot)
-    } catch (error) {
-      return Promise.reject(error)
-    }
+    return this.#plain(IORING_OP_READ, file, buffer, options)
   }
 
   /**
@@ -104,18 +89,24 @@ export class FileOperations extends Operations {
    * @man io_uring_prep_write(3), write(2)
    */
   write(file: FileTarget, buffer: ArrayBufferView, options?: ReadOptions): Promise<number> {
+    return this.#plain(IORING_OP_WRITE, file, buffer, options)
+  }
+
+  #plain(opcode: number, file: FileTarget, buffer: ArrayBufferView, options?: ReadOptions): Promise<number> {
     try {
-      checkTarget(file, 'write')
+      const reads = opcode === IORING_OP_READ
+      checkTarget(file, reads ? 'read' : 'write')
       checkView(buffer)
       const position = options?.position ?? -1
       checkPosition(position)
       const offset = options?.offset ?? 0
       const length = checkRange(buffer, offset, options?.length)
       const rwFlags = optionalWord('options.rwFlags', options?.rwFlags)
-      const address = this.engine.addresses.of(buffer)
-      const slot = this.engine.begin(IORING_OP_WRITE, options)
-      if (slot === null) return this.engine.later(() => this.write(file, buffer, options), options)
-      prepWrite(slot.sqe, -1, this.source(slot, buffer, address, length, offset), length, position)
+      const from = this.engine.addresses.of(buffer)
+      const slot = this.engine.begin(opcode, options)
+      if (slot === null) return this.engine.later(() => this.#plain(opcode, file, buffer, options), options)
+      if (reads) prepRead(slot.sqe, -1, this.lend(slot, buffer, from, length, offset), length, position)
+      else prepWrite(slot.sqe, -1, this.source(slot, buffer, from, length, offset), length, position)
       if (rwFlags !== 0) slot.sqe.words[SQE.OP_FLAGS] = rwFlags
       this.aim(slot, file)
       return this.engine.promise(slot)
@@ -125,31 +116,31 @@ export class FileOperations extends Operations {
   }
 
   /**
-   * Reads into a buffer of `alloc`, which the kernel has mapped already.
+   * Reads into a buffer of `alloc`, or into one of `registerBuffers` or a part of it, which the kernel has mapped already.
    *
    * Where the limits did not allow to register the arena this is a plain read into the same memory.
    *
    * @returns bytes read
-   * @throws ERR_INVALID_STATE: not a buffer of `alloc`, or freed
+   * @throws ERR_INVALID_STATE: no registered buffer, or no longer
    * @kernel 5.1 · IORING_OP_READ_FIXED
    * @man io_uring_prep_read_fixed(3)
    */
-  readFixed(file: FileTarget, buffer: Uint8Array, options?: ReadOptions): Promise<number> {
+  readFixed(file: FileTarget, buffer: ArrayBufferView, options?: ReadOptions): Promise<number> {
     return this.#fixed(IORING_OP_READ_FIXED, file, buffer, options)
   }
 
   /**
-   * Writes a buffer of `alloc`, which the kernel has mapped already.
+   * Writes a buffer of `alloc`, or one of `registerBuffers` or a part of it, which the kernel has mapped already.
    * @returns bytes written
-   * @throws ERR_INVALID_STATE: not a buffer of `alloc`, or freed
+   * @throws ERR_INVALID_STATE: no registered buffer, or no longer
    * @kernel 5.1 · IORING_OP_WRITE_FIXED
    * @man io_uring_prep_write_fixed(3)
    */
-  writeFixed(file: FileTarget, buffer: Uint8Array, options?: ReadOptions): Promise<number> {
+  writeFixed(file: FileTarget, buffer: ArrayBufferView, options?: ReadOptions): Promise<number> {
     return this.#fixed(IORING_OP_WRITE_FIXED, file, buffer, options)
   }
 
-  #fixed(opcode: number, file: FileTarget, buffer: Uint8Array, options?: ReadOptions): Promise<number> {
+  #fixed(opcode: number, file: FileTarget, buffer: ArrayBufferView, options?: ReadOptions): Promise<number> {
     try {
       checkTarget(file, opcode === IORING_OP_READ_FIXED ? 'read' : 'write')
       checkView(buffer)
@@ -158,14 +149,19 @@ export class FileOperations extends Operations {
       const offset = options?.offset ?? 0
       const length = checkRange(buffer, offset, options?.length)
       const lent = this.engine.arena.find(buffer)
-      if (lent === undefined)
-        throw stateError('Cannot use the buffer as a registered one: it is not of alloc(), or it was freed')
+      const own = lent === undefined ? this.engine.buffers.find(buffer) : undefined
+      const bufIndex = lent?.region.bufIndex ?? own?.bufIndex
+      if (bufIndex === undefined)
+        throw stateError(
+          'Cannot use the buffer as a registered one: it is neither of alloc() nor of registerBuffers(), or no longer',
+        )
       const reads = opcode === IORING_OP_READ_FIXED
-      const { bufIndex } = lent.region
+      const from = lent?.address ?? this.engine.addresses.of(buffer)
       const code = bufIndex >= 0 ? opcode : reads ? IORING_OP_READ : IORING_OP_WRITE
       const slot = this.engine.begin(code, options)
       if (slot === null) return this.engine.later(() => this.#fixed(opcode, file, buffer, options), options)
-      const address = this.lend(slot, buffer, lent.address, length, offset)
+      const address = this.lend(slot, buffer, from, length, offset)
+      if (own !== undefined) slot.other = own.hold()
       if (bufIndex < 0) (reads ? prepRead : prepWrite)(slot.sqe, -1, address, length, position)
       else (reads ? prepReadFixed : prepWriteFixed)(slot.sqe, -1, address, length, position, bufIndex)
       this.aim(slot, file)
@@ -204,7 +200,6 @@ export class FileOperations extends Operations {
     try {
       checkTarget(file, opcode === IORING_OP_READV ? 'read' : 'write')
       if (!Array.isArray(buffers)) throw argumentTypeError('buffers', 'an instance of Array', buffers)
-      if (buffers.length > IOV_MAX) throw rangeError('buffers.length', `<= ${IOV_MAX}`, buffers.length)
       const position = options?.position ?? -1
       checkPosition(position)
       const rwFlags = optionalWord('options.rwFlags', options?.rwFlags)
@@ -224,12 +219,13 @@ export class FileOperations extends Operations {
 
   /** The iovec array of several views; the caller holds `bytes` and the views until the final CQE. */
   protected iovecs(buffers: readonly ArrayBufferView[]): { bytes: BigUint64Array; address: number } {
+    if (buffers.length > IOV_MAX) throw rangeError('buffers.length', `<= ${IOV_MAX}`, buffers.length)
     const bytes = new BigUint64Array(Math.max(1, buffers.length) * 2)
     let at = 0
     for (const view of buffers) {
       checkView(view, 'buffers')
-      const length = checkRange(view, 0, undefined)
-      bytes[at++] = BigInt(this.engine.addresses.of(view))
+      const length = checkRange(view, 0, undefined, 'buffers')
+      bytes[at++] = BigInt(this.engine.addresses.of(view, 'buffers'))
       bytes[at++] = BigInt(length)
     }
     return { bytes, address: this.engine.ring.driver.addressOf(bytes) }
@@ -243,9 +239,10 @@ export class FileOperations extends Operations {
    */
   async fsync(file: FileTarget, options?: OperationOptions & { datasync?: boolean }): Promise<void> {
     checkTarget(file, 'fsync')
+    const datasync = optionalBoolean('options.datasync', options?.datasync)
     const slot = this.engine.begin(IORING_OP_FSYNC, options)
     if (slot === null) return this.engine.later(() => this.fsync(file, options), options)
-    prepFsync(slot.sqe, -1, options?.datasync === true ? IORING_FSYNC_DATASYNC : 0)
+    prepFsync(slot.sqe, -1, datasync ? IORING_FSYNC_DATASYNC : 0)
     await this.#go(slot, file)
   }
 
@@ -263,7 +260,7 @@ export class FileOperations extends Operations {
     options?: OperationOptions,
   ): Promise<void> {
     checkTarget(file, 'sync_file_range')
-    checkPosition(position)
+    checkExtent('position', position)
     checkWord('length', length)
     checkWord('flags', flags)
     const slot = this.engine.begin(IORING_OP_SYNC_FILE_RANGE, options)
@@ -288,8 +285,8 @@ export class FileOperations extends Operations {
   ): Promise<void> {
     checkTarget(file, 'fallocate')
     checkWord('mode', mode)
-    checkPosition(position)
-    checkPosition(length)
+    checkExtent('position', position)
+    checkExtent('length', length, 1)
     const slot = this.engine.begin(IORING_OP_FALLOCATE, options)
     if (slot === null)
       return this.engine.later(() => this.fallocate(file, mode, position, length, options), options)
@@ -305,7 +302,7 @@ export class FileOperations extends Operations {
   async ftruncate(file: FileTarget, length: number, options?: OperationOptions): Promise<void> {
     requireOpcode(this.engine, IORING_OP_FTRUNCATE)
     checkTarget(file, 'ftruncate')
-    checkPosition(length)
+    checkExtent('length', length)
     const slot = this.engine.begin(IORING_OP_FTRUNCATE, options)
     if (slot === null) return this.engine.later(() => this.ftruncate(file, length, options), options)
     prepFtruncate(slot.sqe, -1, length)
@@ -331,8 +328,8 @@ export class FileOperations extends Operations {
   ): Promise<number> {
     checkTarget(input, 'splice')
     checkTarget(output, 'splice')
-    checkPosition(inputPosition)
-    checkPosition(outputPosition)
+    checkPosition(inputPosition, 'inputPosition')
+    checkPosition(outputPosition, 'outputPosition')
     checkWord('length', length)
     checkWord('flags', flags)
     const slot = this.engine.begin(IORING_OP_SPLICE, options)

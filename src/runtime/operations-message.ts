@@ -8,11 +8,11 @@ import { Sqe } from '../ring/sqe.ts'
 import { IORING_CQE_BUFFER_SHIFT, IORING_OP_MSG_RING, IORING_OP_TIMEOUT } from '../sys/abi.ts'
 import { argumentTypeError, argumentValueError, ringClosedError, stateError } from '../sys/error.ts'
 import { checkFd, checkInteger } from '../sys/validate.ts'
+import { isTag } from './buffer-table.ts'
 import type { Engine } from './engine.ts'
 import { Inbox, messageHigh, messageLow, type RingMessage } from './inbox.ts'
 import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
-import { Operations } from './operations.ts'
-import { checkFixedFile } from './operations-direct.ts'
+import { checkFixedFile, Operations, optionalBoolean } from './operations.ts'
 import { ZeroCopyOperations } from './operations-zero-copy.ts'
 import type { OperationOptions } from './options.ts'
 import type { FixedFile } from './resource.ts'
@@ -66,7 +66,10 @@ export class MessageOperations extends ZeroCopyOperations {
       },
     )
     const inbox = this.#inbox
-    engine.onMessage = (low, high, res, flags) => inbox.take(low, high, res, flags)
+    engine.onMessage = (low, high, res, flags) => {
+      if (isTag(high)) engine.buffers.released(high)
+      else inbox.take(low, high, res, flags)
+    }
   }
 
   /**
@@ -128,6 +131,8 @@ export class MessageOperations extends ZeroCopyOperations {
   ): Promise<void> {
     const fd = targetFd(target)
     checkFixedFile(file)
+    if (typeof message !== 'object' || message === null)
+      throw argumentTypeError('message', 'of type object', message)
     const { data = 0 } = message
     checkInteger('message.data', data, 0)
     const slot = this.engine.begin(IORING_OP_MSG_RING, options)
@@ -150,7 +155,7 @@ export class MessageOperations extends ZeroCopyOperations {
    */
   messages(options?: MultishotOptions & { files?: boolean }): Multishot<RingMessage> {
     if (this.#inbox.isTaken) throw stateError('Cannot listen for messages: somebody does already')
-    const takesFiles = options?.files === true
+    const takesFiles = optionalBoolean('options.files', options?.files)
     let next: RingMessage | undefined
     const kind: MultishotKind<RingMessage> = {
       syscall: 'msg_ring',

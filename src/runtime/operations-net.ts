@@ -33,7 +33,7 @@ import {
 import { MSG_NOSIGNAL, SOCK_CLOEXEC } from '../sys/constants.ts'
 import { argumentTypeError } from '../sys/error.ts'
 import { decodeSockaddr, encodeSockaddr, type SocketAddress } from '../sys/sockaddr.ts'
-import { BufferGroup, type Chunk } from './buffer-group.ts'
+import { type BufferGroup, type Chunk, checkGroup } from './buffer-group.ts'
 import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
 import { requireOpcode } from './opcode-gate.ts'
 import {
@@ -196,8 +196,7 @@ export class NetOperations extends PathOperations {
   accept(file: FileTarget, options?: AcceptOptions): Promise<number> {
     try {
       checkTarget(file, 'accept')
-      const flags = options?.flags ?? 0
-      checkWord('flags', flags)
+      const flags = optionalWord('options.flags', options?.flags)
       checkSlot(options?.slot)
       const ioprio = optionalWord('options.ioprio', options?.ioprio, 65535)
       const slot = this.engine.begin(IORING_OP_ACCEPT, options)
@@ -224,8 +223,7 @@ export class NetOperations extends PathOperations {
    */
   acceptMultishot(file: FileTarget, options?: MultishotOptions & { flags?: number }): Multishot<number> {
     checkTarget(file, 'accept')
-    const flags = options?.flags ?? 0
-    checkWord('flags', flags)
+    const flags = optionalWord('options.flags', options?.flags)
     const kind: MultishotKind<number> = {
       syscall: 'accept',
       arm: (engine) => {
@@ -253,23 +251,7 @@ export class NetOperations extends PathOperations {
    * @man io_uring_prep_send(3), send(2)
    */
   send(file: FileTarget, buffer: ArrayBufferView, options?: MessageOptions): Promise<number> {
-    try {
-      checkTarget(file, 'send')
-      checkView(buffer)
-      const offset = options?.offset ?? 0
-      const length = checkRange(buffer, offset, options?.length)
-      const flags = optionalWord('options.flags', options?.flags)
-      const ioprio = optionalWord('options.ioprio', options?.ioprio, 65535)
-      const address = this.engine.addresses.of(buffer)
-      const slot = this.engine.begin(IORING_OP_SEND, options)
-      if (slot === null) return this.engine.later(() => this.send(file, buffer, options), options)
-      prepSend(slot.sqe, -1, this.source(slot, buffer, address, length, offset), length, flags | MSG_NOSIGNAL)
-      if (ioprio !== 0) slot.sqe.words[SQE.OPCODE]! |= ioprio << 16
-      this.aim(slot, file)
-      return this.engine.promise(slot)
-    } catch (error) {
-      return Promise.reject(error)
-    }
+    return this.#plain(IORING_OP_SEND, file, buffer, options)
   }
 
   /**
@@ -280,18 +262,32 @@ export class NetOperations extends PathOperations {
    * @man io_uring_prep_recv(3), recv(2)
    */
   recv(file: FileTarget, buffer: ArrayBufferView, options?: MessageOptions): Promise<number> {
+    return this.#plain(IORING_OP_RECV, file, buffer, options)
+  }
+
+  #plain(
+    opcode: number,
+    file: FileTarget,
+    buffer: ArrayBufferView,
+    options?: MessageOptions,
+  ): Promise<number> {
     try {
-      checkTarget(file, 'recv')
+      const sends = opcode === IORING_OP_SEND
+      checkTarget(file, sends ? 'send' : 'recv')
       checkView(buffer)
       const offset = options?.offset ?? 0
       const length = checkRange(buffer, offset, options?.length)
       const flags = optionalWord('options.flags', options?.flags)
       const ioprio = optionalWord('options.ioprio', options?.ioprio, 65535)
       const address = this.engine.addresses.of(buffer)
-      const slot = this.engine.begin(IORING_OP_RECV, options)
-      if (slot === null) return this.engine.later(() => this.recv(file, buffer, options), options)
-      prepRecv(slot.sqe, -1, this.lend(slot, buffer, address, length, offset), length, flags)
-      if (ioprio !== 0) slot.sqe.words[SQE.OPCODE]! |= ioprio << 16
+      const slot = this.engine.begin(opcode, options)
+      if (slot === null) return this.engine.later(() => this.#plain(opcode, file, buffer, options), options)
+      const { sqe } = slot
+      if (sends) {
+        const from = this.source(slot, buffer, address, length, offset)
+        prepSend(sqe, -1, from, length, flags | MSG_NOSIGNAL)
+      } else prepRecv(sqe, -1, this.lend(slot, buffer, address, length, offset), length, flags)
+      if (ioprio !== 0) sqe.words[SQE.OPCODE]! |= ioprio << 16
       this.aim(slot, file)
       return this.engine.promise(slot)
     } catch (error) {
@@ -314,9 +310,8 @@ export class NetOperations extends PathOperations {
     options?: MultishotOptions & { flags?: number },
   ): Multishot<Chunk> {
     checkTarget(file, 'recv')
-    if (!(group instanceof BufferGroup)) throw argumentTypeError('group', 'an instance of BufferGroup', group)
-    const flags = options?.flags ?? 0
-    checkWord('flags', flags)
+    checkGroup(this.engine, group)
+    const flags = optionalWord('options.flags', options?.flags)
     const kind: MultishotKind<Chunk> = {
       syscall: 'recv',
       arm: (engine) => {
@@ -346,8 +341,7 @@ export class NetOperations extends PathOperations {
     options?: OperationOptions & { flags?: number },
   ): Promise<number> {
     checkTarget(file, 'sendmsg')
-    const flags = options?.flags ?? 0
-    checkWord('flags', flags)
+    const flags = optionalWord('options.flags', options?.flags)
     if (!Array.isArray(message?.buffers))
       throw argumentTypeError('message.buffers', 'an instance of Array', message?.buffers)
     const iovecs = this.iovecs(message.buffers)
@@ -385,8 +379,7 @@ export class NetOperations extends PathOperations {
     options?: OperationOptions & { flags?: number },
   ): Promise<ReceivedMessage> {
     checkTarget(file, 'recvmsg')
-    const flags = options?.flags ?? 0
-    checkWord('flags', flags)
+    const flags = optionalWord('options.flags', options?.flags)
     if (!Array.isArray(message?.buffers))
       throw argumentTypeError('message.buffers', 'an instance of Array', message?.buffers)
     const iovecs = this.iovecs(message.buffers)

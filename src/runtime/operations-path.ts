@@ -29,6 +29,7 @@ import { decodeStatx, type Statx } from '../sys/statx.ts'
 import { Scratch } from './memory-pool.ts'
 import {
   checkDirfd,
+  checkFixedFile,
   checkPath,
   checkSlot,
   checkTarget,
@@ -36,6 +37,7 @@ import {
   type FileTarget,
   optionalWord,
   type PathLike,
+  wordOr,
 } from './operations.ts'
 import { FileOperations } from './operations-file.ts'
 import type { OperationOptions } from './options.ts'
@@ -120,8 +122,7 @@ export class PathOperations extends FileOperations {
     try {
       const name = checkPath(path)
       const bits = openFlags(flags)
-      const mode = options?.mode ?? 0o666
-      checkWord('mode', mode)
+      const mode = wordOr('options.mode', options?.mode, 0o666)
       checkDirfd(options?.dirfd)
       checkSlot(options?.slot)
       const slot = this.engine.begin(IORING_OP_OPENAT, options)
@@ -148,8 +149,7 @@ export class PathOperations extends FileOperations {
   async openat2(path: PathLike, flags: string | number, options?: Openat2Options): Promise<number> {
     const name = checkPath(path)
     const bits = openFlags(flags)
-    const mode = options?.mode ?? ((bits & O_CREAT) !== 0 ? 0o666 : 0)
-    checkWord('mode', mode)
+    const mode = wordOr('options.mode', options?.mode, (bits & O_CREAT) !== 0 ? 0o666 : 0)
     checkDirfd(options?.dirfd)
     checkSlot(options?.slot)
     const resolve = optionalWord('options.resolve', options?.resolve)
@@ -210,6 +210,7 @@ export class PathOperations extends FileOperations {
    * @man io_uring_prep_close_direct(3)
    */
   async closeFixed(file: FixedFile, options?: OperationOptions): Promise<void> {
+    checkFixedFile(file)
     const slot = this.engine.begin(IORING_OP_CLOSE, options)
     if (slot === null) return this.engine.later(() => this.closeFixed(file, options), options)
     prepCloseDirect(slot.sqe, file.index)
@@ -238,10 +239,8 @@ export class PathOperations extends FileOperations {
    */
   async statx(path: PathLike, options?: AtOptions & { flags?: number; mask?: number }): Promise<Statx> {
     const name = checkPath(path)
-    const mask = options?.mask ?? STATX_BASIC_STATS | STATX_BTIME
-    let flags = options?.flags ?? 0
-    checkWord('mask', mask)
-    checkWord('flags', flags)
+    const mask = wordOr('options.mask', options?.mask, STATX_BASIC_STATS | STATX_BTIME)
+    let flags = optionalWord('options.flags', options?.flags)
     if (name.length === 0) flags |= AT_EMPTY_PATH
     checkDirfd(options?.dirfd)
     const slot = this.engine.begin(IORING_OP_STATX, options)
@@ -265,8 +264,7 @@ export class PathOperations extends FileOperations {
    */
   async unlinkat(path: PathLike, options?: AtOptions & { flags?: number }): Promise<void> {
     const name = checkPath(path)
-    const flags = options?.flags ?? 0
-    checkWord('flags', flags)
+    const flags = optionalWord('options.flags', options?.flags)
     checkDirfd(options?.dirfd)
     const slot = this.engine.begin(IORING_OP_UNLINKAT, options)
     if (slot === null) return this.engine.later(() => this.unlinkat(path, options), options)
@@ -288,8 +286,7 @@ export class PathOperations extends FileOperations {
   ): Promise<void> {
     const old = checkPath(from, 'from')
     const next = checkPath(to, 'to')
-    const flags = options?.flags ?? 0
-    checkWord('flags', flags)
+    const flags = optionalWord('options.flags', options?.flags)
     checkDirfd(options?.dirfd)
     checkDirfd(options?.toDirfd, 'options.toDirfd')
     const slot = this.engine.begin(IORING_OP_RENAMEAT, options)
@@ -311,8 +308,7 @@ export class PathOperations extends FileOperations {
    */
   async mkdirat(path: PathLike, options?: AtOptions & { mode?: number }): Promise<void> {
     const name = checkPath(path)
-    const mode = options?.mode ?? 0o777
-    checkWord('mode', mode)
+    const mode = wordOr('options.mode', options?.mode, 0o777)
     checkDirfd(options?.dirfd)
     const slot = this.engine.begin(IORING_OP_MKDIRAT, options)
     if (slot === null) return this.engine.later(() => this.mkdirat(path, options), options)

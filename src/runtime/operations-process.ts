@@ -59,9 +59,9 @@ export class ProcessOperations extends MessageOperations {
   /** Checks a futex word and returns its address. */
   #word(words: unknown, index: unknown): number {
     if (!(words instanceof Int32Array)) throw argumentTypeError('words', 'an instance of Int32Array', words)
-    checkRange(words, 0, undefined)
+    checkRange(words, 0, undefined, 'words')
     checkInteger('index', index, 0, words.length - 1)
-    return this.engine.addresses.of(words) + index * 4
+    return this.engine.addresses.of(words, 'words') + index * 4
   }
 
   /**

@@ -10,11 +10,14 @@ import {
   IORING_OP_RECVMSG,
   IORING_OP_SEND,
   IORING_RECVSEND_BUNDLE,
+  IOSQE_BUFFER_SELECT,
 } from '../sys/abi.ts'
 import { MSG_NOSIGNAL, MSG_WAITALL } from '../sys/constants.ts'
 import { argumentTypeError, invalidArgument, ringClosedError } from '../sys/error.ts'
 import { decodeSockaddr, SOCKADDR_BYTES, type SocketAddress } from '../sys/sockaddr.ts'
-import { BufferGroup, type Chunk } from './buffer-group.ts'
+import { checkObject } from '../sys/validate.ts'
+import { type BufferGroup, type Chunk, checkGroup } from './buffer-group.ts'
+import { type GatedFlag, withFlag } from './flag-gate.ts'
 import { Multishot, type MultishotKind, type MultishotOptions } from './multishot.ts'
 import { requireOpcode } from './opcode-gate.ts'
 import { checkTarget, type FileTarget, optionalWord } from './operations.ts'
@@ -27,8 +30,21 @@ const ENOBUFS = -105
 /** sizeof struct io_uring_recvmsg_out, which leads each buffer. */
 const RECVMSG_OUT_BYTES = 16
 
-function checkGroup(group: unknown): asserts group is BufferGroup {
-  if (!(group instanceof BufferGroup)) throw argumentTypeError('group', 'an instance of BufferGroup', group)
+const RECV_BUNDLE: GatedFlag = {
+  name: 'IORING_RECVSEND_BUNDLE of RECV',
+  since: '6.10',
+  write: (sqe) => {
+    prepRecvMultishot(sqe, -1, 0, 0, 0)
+    sqe.words[SQE.OPCODE]! |= (IORING_RECVSEND_BUNDLE << 16) | (IOSQE_BUFFER_SELECT << 8)
+  },
+}
+const SEND_BUNDLE: GatedFlag = {
+  name: 'IORING_RECVSEND_BUNDLE of SEND',
+  since: '6.10',
+  write: (sqe) => {
+    prepSendBundle(sqe, -1, 0, 0)
+    sqe.words[SQE.OPCODE]! |= IOSQE_BUFFER_SELECT << 8
+  },
 }
 
 /** A received message in a buffer of the group; give it back with `release()`, or say `using`. */
@@ -123,7 +139,7 @@ export class ProvidedOperations extends DirectOperations {
   readMultishot(file: FileTarget, group: BufferGroup, options?: MultishotOptions): Multishot<Chunk> {
     requireOpcode(this.engine, IORING_OP_READ_MULTISHOT)
     checkTarget(file, 'read')
-    checkGroup(group)
+    checkGroup(this.engine, group)
     const kind: MultishotKind<Chunk> = {
       syscall: 'read',
       arm: (engine) => {
@@ -159,7 +175,7 @@ export class ProvidedOperations extends DirectOperations {
     options?: MultishotOptions & { flags?: number; nameLength?: number; controlLength?: number },
   ): Multishot<ReceivedDatagram> {
     checkTarget(file, 'recvmsg')
-    checkGroup(group)
+    checkGroup(this.engine, group)
     if (group.incremental)
       throw invalidArgument(
         'Cannot receive messages into an incremental group: what meets the end of a buffer would be cut; use a plain group',
@@ -201,7 +217,7 @@ export class ProvidedOperations extends DirectOperations {
    *
    * The fewer, larger steps of a busy stream. `release()` each bundle (or `using`). The iteration ends when the peer ends its side.
    *
-   * @throws EINVAL: this kernel does not have bundles
+   * @throws ERR_RING_FEATURE: this kernel does not have bundles
    * @kernel 6.10 · IORING_OP_RECV with IORING_RECV_MULTISHOT and IORING_RECVSEND_BUNDLE
    * @man io_uring_prep_recv(3)
    */
@@ -211,7 +227,7 @@ export class ProvidedOperations extends DirectOperations {
     options?: MultishotOptions & { flags?: number },
   ): Multishot<Bundle> {
     checkTarget(file, 'recv')
-    checkGroup(group)
+    checkGroup(this.engine, group)
     const flags = optionalWord('options.flags', options?.flags)
     const kind: MultishotKind<Bundle> = {
       syscall: 'recv',
@@ -230,6 +246,7 @@ export class ProvidedOperations extends DirectOperations {
       },
       discard: (bundle) => bundle.release(),
       starved: (again) => group.onRelease(again),
+      flag: RECV_BUNDLE,
     }
     return new Multishot(this.engine, kind, options)
   }
@@ -237,6 +254,7 @@ export class ProvidedOperations extends DirectOperations {
   /** Makes a group of buffers to fill and to send together, see `sendBundle`. */
   sendGroup(options?: SendGroupOptions): SendGroup {
     if (this.engine.closed) throw ringClosedError()
+    checkObject('options', options)
     return new SendGroup(this.engine, options)
   }
 
@@ -247,7 +265,7 @@ export class ProvidedOperations extends DirectOperations {
    * the group: no byte is lost or sent twice.
    *
    * @returns bytes sent; fewer than waited when it was cut
-   * @throws EPIPE · ECONNRESET · ENOTCONN · EINVAL: this kernel does not have bundles · ERR_INVALID_STATE: nothing was added,
+   * @throws EPIPE · ECONNRESET · ENOTCONN · ERR_RING_FEATURE: this kernel does not have bundles · ERR_INVALID_STATE: nothing was added,
    *   or the group is being sent
    * @kernel 6.10 · IORING_OP_SEND with IORING_RECVSEND_BUNDLE
    * @man io_uring_prep_send_bundle(3), send(2)
@@ -260,7 +278,7 @@ export class ProvidedOperations extends DirectOperations {
     checkTarget(file, 'send')
     if (!(group instanceof SendGroup)) throw argumentTypeError('group', 'an instance of SendGroup', group)
     const flags = optionalWord('options.flags', options?.flags)
-    group.checkReady()
+    group.checkReady(this.engine)
     const slot = this.engine.begin(IORING_OP_SEND, options)
     if (slot === null) return this.engine.later(() => this.sendBundle(file, group, options), options)
     prepSendBundle(slot.sqe, -1, 0, flags | MSG_NOSIGNAL | MSG_WAITALL)
@@ -275,10 +293,11 @@ export class ProvidedOperations extends DirectOperations {
         group.sent(res)
       }
     }
-    return collect(this.engine, slot, take, () => {
+    const sent = collect(this.engine, slot, take, () => {
       group.ended()
       // The group ran dry after something was sent: all is done.
       return failure === 0 || (failure === ENOBUFS && bytes > 0) ? { value: bytes } : { error: failure }
     })
+    return withFlag(this.engine, SEND_BUNDLE, sent)
   }
 }

@@ -13,8 +13,11 @@ import {
 import { CLOCK_BOOTTIME, CLOCK_MONOTONIC } from '../sys/constants.ts'
 import { argumentTypeError, argumentValueError, ringClosedError, stateError } from '../sys/error.ts'
 import { checkBoolean, checkInteger } from '../sys/validate.ts'
+import { Registration } from './buffer-table.ts'
 import type { Engine } from './engine.ts'
+import { optionalWord } from './operations.ts'
 import { CommandOperations } from './operations-command.ts'
+import { checkShared, RegisteredBuffers, type SharedBuffers, viewsOf } from './registered-buffers.ts'
 
 /** Credentials of a moment, which operations can be given: `{ personality: it.id }`. */
 export class Personality {
@@ -96,8 +99,8 @@ export class RegistrationOperations extends CommandOperations {
     this.#open()
     checkOptions('limits', limits)
     const [bounded, unbounded] = this.engine.ring.registerIowqMaxWorkers(
-      limits.bounded ?? 0,
-      limits.unbounded ?? 0,
+      optionalWord('limits.bounded', limits.bounded, 0x7fffffff),
+      optionalWord('limits.unbounded', limits.unbounded, 0x7fffffff),
     )
     return { bounded, unbounded }
   }
@@ -160,7 +163,8 @@ export class RegistrationOperations extends CommandOperations {
    * How many operations may be in flight stays as it was when the ring was made.
    *
    * @param sizes `entries` of the submission queue, `cqEntries` of the completion queue
-   * @throws ERR_OUT_OF_RANGE: fewer completions than operations may be in flight · EINVAL (a kernel before 6.13) · EOVERFLOW
+   * @throws ERR_OUT_OF_RANGE: fewer completions than operations may be in flight · EINVAL (a kernel before 6.13) · EOVERFLOW ·
+   *   ENOMEM (no room for the new pages: the ring is at its end, all that was in flight rejects; close it before its thread ends)
    * @kernel 6.13 · IORING_REGISTER_RESIZE_RINGS
    * @man io_uring_resize_rings(3)
    */
@@ -173,7 +177,45 @@ export class RegistrationOperations extends CommandOperations {
     if (this.engine.linking !== 0) throw stateError('Cannot resize the ring while a chain is being written')
     // Entries that are claimed and not written yet would be lost from sight; there are none between two operations.
     this.engine.flush()
-    this.engine.ring.resizeRings(entries, cqEntries)
+    try {
+      this.engine.ring.resizeRings(entries, cqEntries)
+    } catch (error) {
+      // Without its pages the ring is of no use: every promise is told, and only close() is left.
+      if (this.engine.ring.isUnmapped) this.engine.fail(error as Error)
+      throw error
+    }
+  }
+
+  /**
+   * Lends buffers of one's own to the kernel, which maps them once: `readFixed`, `writeFixed` and the like are then quicker, the more so
+   * the larger they are. They share the ring's table (`fixedBuffers`) with `alloc`.
+   *
+   * The pages are locked in memory (RLIMIT_MEMLOCK), and the views stay reachable, until the kernel has let go after `update` or `close`.
+   *
+   * @param buffers views, null for an empty place; or `{ sparse: n }`, empty places for `update`
+   * @throws {UringError} ENOMEM over RLIMIT_MEMLOCK · EFAULT · EOPNOTSUPP memory of a file
+   * @throws ERR_INVALID_STATE the table is full
+   * @kernel 5.19 · IORING_REGISTER_BUFFERS2, IORING_REGISTER_BUFFERS_UPDATE
+   * @man io_uring_register_buffers(3), io_uring_registered_buffers(7)
+   */
+  registerBuffers(buffers: readonly (ArrayBufferView | null)[] | { sparse: number }): RegisteredBuffers {
+    this.#open()
+    return RegisteredBuffers.register(this.engine, viewsOf(buffers))
+  }
+
+  /**
+   * Has the registered buffers of a ring in another thread, without mapping them again.
+   * @param shared what `RegisteredBuffers.share` gave there; that ring must still be open
+   * @throws {UringError} EBADF, ENOTSUP no such ring · EINVAL a kernel before 6.13 · EEXIST it is its thread's alone · ENXIO,
+   *   EOVERFLOW it has not so many
+   * @kernel 6.13 · IORING_REGISTER_CLONE_BUFFERS
+   * @man io_uring_clone_buffers(3)
+   */
+  cloneBuffers(shared: SharedBuffers): RegisteredBuffers {
+    this.#open()
+    checkShared(shared)
+    const memories = shared.views.map((view) => (view === null ? null : new Registration(view)))
+    return RegisteredBuffers.clone(this.engine, shared.fd, shared.offset, memories)
   }
 
   #open(): void {

@@ -31,7 +31,7 @@ import { ETIMEDOUT } from '../sys/errno.ts'
 import { argumentTypeError, argumentValueError, errnoError, ringClosedError } from '../sys/error.ts'
 import { checkInteger } from '../sys/validate.ts'
 import type { Engine } from './engine.ts'
-import { checkTarget, checkWord, type FileTarget } from './operations.ts'
+import { checkTarget, checkWord, type FileTarget, optionalBoolean, optionalWord } from './operations.ts'
 import { type ClockOptions, checkMs, timeoutFlags } from './operations-control.ts'
 import { ProvidedOperations } from './operations-provided.ts'
 import type { OperationOptions } from './options.ts'
@@ -201,8 +201,7 @@ export class TimerOperations extends ProvidedOperations {
   timer(ms: number, options?: TimerOptions): Timer {
     checkMs(ms)
     const flags = timeoutFlags(options)
-    const count = options?.count ?? 0
-    checkInteger('options.count', count, 0, 0xffffffff)
+    const count = optionalWord('options.count', options?.count)
     if (this.engine.closed) throw ringClosedError()
     const waiting = new Waiting(this.engine)
     let length = ms
@@ -332,6 +331,7 @@ function readTarget(target: CancelTarget): { fd: FileTarget | undefined; flags: 
   if (typeof target !== 'object' || target === null)
     throw argumentTypeError('target', 'of type object', target)
   const { fd, op, all } = target
+  optionalBoolean('target.all', all)
   if ((all === true) === (fd !== undefined || op !== undefined))
     throw argumentValueError('target', target, 'must be { all: true }, or name fd, op, or both')
   if (fd !== undefined) checkTarget(fd, 'cancel')

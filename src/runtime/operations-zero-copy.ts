@@ -22,10 +22,18 @@ import {
   IORING_SEND_ZC_REPORT_USAGE,
 } from '../sys/abi.ts'
 import { MSG_NOSIGNAL } from '../sys/constants.ts'
-import { argumentTypeError, argumentValueError, rangeError } from '../sys/error.ts'
+import { argumentTypeError, argumentValueError } from '../sys/error.ts'
 import { encodeSockaddr, type SocketAddress } from '../sys/sockaddr.ts'
 import { type GatedFlag, withFlag } from './flag-gate.ts'
-import { checkRange, checkTarget, checkView, type FileTarget, optionalWord } from './operations.ts'
+import {
+  checkRange,
+  checkTarget,
+  checkView,
+  type FileTarget,
+  optionalBoolean,
+  optionalWord,
+} from './operations.ts'
+import { oneBuffer } from './operations-direct.ts'
 import { EpollOperations } from './operations-epoll.ts'
 import { type MessageOptions, MSGHDR_BYTES, type OutgoingMessage } from './operations-net.ts'
 import type { OperationOptions } from './options.ts'
@@ -47,7 +55,6 @@ export interface ZeroCopyResult {
   copied: boolean | undefined
 }
 
-const IOV_MAX = 1024
 const VECTORIZED: GatedFlag = {
   name: 'IORING_SEND_VECTORIZED',
   since: '6.17',
@@ -66,8 +73,8 @@ export class ZeroCopyOperations extends EpollOperations {
   /**
    * Sends from `buffer` without copying it: worth it from about 10 KB a send, over a real network card.
    *
-   * The kernel reads the buffer until the promise settles, which is when the peer's acknowledgement has come. A buffer of `alloc` is
-   * sent as a registered one.
+   * The kernel reads the buffer until the promise settles, which is when the peer's acknowledgement has come. A buffer of
+   * `alloc` or `registerBuffers` is sent as a registered one.
    *
    * @throws EPIPE · ECONNRESET · ENOTCONN · ENOTSUP (not a TCP or UDP socket)
    * @kernel 6.0 · IORING_OP_SEND_ZC
@@ -85,12 +92,14 @@ export class ZeroCopyOperations extends EpollOperations {
     const flags = optionalWord('options.flags', options?.flags) | MSG_NOSIGNAL
     const ioprio = this.#ioprio(options)
     const name = options?.address === undefined ? undefined : encodeSockaddr(options.address)
-    const bufIndex =
-      (buffer instanceof Uint8Array ? this.engine.arena.find(buffer)?.region.bufIndex : undefined) ?? -1
+    const lent = this.engine.arena.find(buffer)
+    const own = lent === undefined ? this.engine.buffers.find(buffer) : undefined
+    const bufIndex = lent?.region.bufIndex ?? own?.bufIndex ?? -1
     const address = this.engine.addresses.of(buffer)
     const slot = this.engine.begin(IORING_OP_SEND_ZC, options)
     if (slot === null) return this.engine.later(() => this.sendZc(file, buffer, options), options)
     const at = this.lend(slot, buffer, address, length, offset)
+    if (own !== undefined) slot.other = own.hold()
     if (bufIndex >= 0) prepSendZcFixed(slot.sqe, -1, at, length, flags, ioprio, bufIndex)
     else prepSendZc(slot.sqe, -1, at, length, flags, ioprio)
     if (name !== undefined) this.#destination(slot, name)
@@ -103,7 +112,7 @@ export class ZeroCopyOperations extends EpollOperations {
    *
    * Buffers, and control data, are the kernel's until the promise settles.
    *
-   * @param options.fixed the buffers are of `alloc`, all of one region, and are sent as registered ones @kernel 6.15
+   * @param options.fixed the buffers are of `alloc`, all of one region, or parts of one of `registerBuffers`, and are sent as such @kernel 6.15
    * @throws EPIPE · ECONNRESET · ENOTCONN · ENOTSUP (not a TCP or UDP socket)
    * @kernel 6.1 · IORING_OP_SENDMSG_ZC
    * @man io_uring_prep_sendmsg_zc(3), sendmsg(2)
@@ -113,7 +122,7 @@ export class ZeroCopyOperations extends EpollOperations {
     message: OutgoingMessage,
     options?: OperationOptions & { flags?: number; ioprio?: number; reportUsage?: boolean; fixed?: boolean },
   ): Promise<ZeroCopyResult> {
-    if (options?.fixed === true)
+    if (optionalBoolean('options.fixed', options?.fixed))
       return withFlag(this.engine, FIXED_MESSAGE, this.#sendmsgZc(file, message, options))
     return this.#sendmsgZc(file, message, options)
   }
@@ -129,7 +138,8 @@ export class ZeroCopyOperations extends EpollOperations {
     if (!Array.isArray(message?.buffers))
       throw argumentTypeError('message.buffers', 'an instance of Array', message?.buffers)
     const iovecs = this.iovecs(message.buffers)
-    const bufIndex = options?.fixed === true ? this.#regionOf(message.buffers) : -1
+    const { bufIndex, own } =
+      options?.fixed === true ? this.#registered(message.buffers) : { bufIndex: -1, own: undefined }
     const { control } = message
     if (control !== undefined) checkView(control, 'message.control')
     const controlLength = control?.byteLength ?? 0
@@ -138,6 +148,7 @@ export class ZeroCopyOperations extends EpollOperations {
     const slot = this.engine.begin(IORING_OP_SENDMSG_ZC, options)
     if (slot === null) return this.engine.later(() => this.#sendmsgZc(file, message, options), options)
     slot.held = [iovecs.bytes, ...message.buffers, control]
+    if (own !== undefined) slot.other = own.hold()
     const { scratch } = this.engine
     if (name !== undefined) scratch.bytes.set(name, scratch.offset(slot.index) + MSGHDR_BYTES)
     this.msghdr(
@@ -155,23 +166,15 @@ export class ZeroCopyOperations extends EpollOperations {
     return this.#notified(slot, options)
   }
 
-  /** The registered buffer that all of them lie in. */
-  #regionOf(buffers: readonly ArrayBufferView[]): number {
-    let found = -1
-    for (const buffer of buffers) {
-      const index = buffer instanceof Uint8Array ? this.engine.arena.find(buffer)?.region.bufIndex : undefined
-      if (index === undefined || index < 0 || (found >= 0 && index !== found)) {
-        throw argumentValueError(
-          'message.buffers',
-          buffers,
-          'must be of alloc(), registered, and of one region to be sent as fixed ones',
-        )
-      }
-      found = index
-    }
-    if (found < 0)
-      throw argumentValueError('message.buffers', buffers, 'must not be empty to be sent as fixed ones')
-    return found
+  /** The registered buffer that all of them lie in: here there is no falling back. */
+  #registered(buffers: readonly ArrayBufferView[]): ReturnType<typeof oneBuffer> {
+    const found = oneBuffer(this.engine, 'message.buffers', buffers)
+    if (found.bufIndex >= 0) return found
+    throw argumentValueError(
+      'message.buffers',
+      buffers,
+      'must be registered, and not empty, to be sent as fixed ones',
+    )
   }
 
   /**
@@ -226,7 +229,6 @@ export class ZeroCopyOperations extends EpollOperations {
   ): Slot | null {
     checkTarget(file, 'send')
     if (!Array.isArray(buffers)) throw argumentTypeError('buffers', 'an instance of Array', buffers)
-    if (buffers.length > IOV_MAX) throw rangeError('buffers.length', `<= ${IOV_MAX}`, buffers.length)
     const flags = optionalWord('options.flags', options?.flags) | MSG_NOSIGNAL
     const ioprio = this.#ioprio(options) | IORING_SEND_VECTORIZED
     const iovecs = this.iovecs(buffers)
@@ -276,7 +278,9 @@ export class ZeroCopyOperations extends EpollOperations {
 
   #ioprio(options: { ioprio?: number | undefined; reportUsage?: boolean | undefined } | undefined): number {
     const ioprio = optionalWord('options.ioprio', options?.ioprio, 65535)
-    return options?.reportUsage === true ? ioprio | IORING_SEND_ZC_REPORT_USAGE : ioprio
+    return optionalBoolean('options.reportUsage', options?.reportUsage)
+      ? ioprio | IORING_SEND_ZC_REPORT_USAGE
+      : ioprio
   }
 
   #destination(slot: Slot, name: Uint8Array): void {

@@ -15,7 +15,7 @@ import {
 } from '../sys/error.ts'
 import { writeU64 } from '../sys/memory.ts'
 import { writeTimespecMs } from '../sys/timespec.ts'
-import { checkInteger } from '../sys/validate.ts'
+import { checkBoolean, checkInteger } from '../sys/validate.ts'
 import type { Engine } from './engine.ts'
 import { CopyPool, Scratch } from './memory-pool.ts'
 import { FixedFile, Resource } from './resource.ts'
@@ -29,30 +29,36 @@ const INT32_MAX = 0x7fffffff
 const MAX_RW_COUNT = 0x7ffff000
 
 /** Checks a file before anything is claimed. */
-export function checkTarget(file: unknown, syscall?: string): asserts file is FileTarget {
+export function checkTarget(file: unknown, syscall?: string, name = 'fd'): asserts file is FileTarget {
   if (typeof file === 'number') {
     if (!(Number.isInteger(file) && file >= 0 && file <= INT32_MAX)) {
       throw Number.isInteger(file)
-        ? rangeError('fd', `>= 0 && <= ${INT32_MAX}`, file)
-        : rangeError('fd', 'an integer', file)
+        ? rangeError(name, `>= 0 && <= ${INT32_MAX}`, file)
+        : rangeError(name, 'an integer', file)
     }
     return
   }
   if (file instanceof Resource && file.fd < 0 && syscall !== undefined) throw errnoError(-EBADF, syscall)
   if (!(file instanceof Resource) && !(file instanceof FixedFile)) {
-    throw argumentTypeError('fd', 'of type number or an instance of Resource or FixedFile', file)
+    throw argumentTypeError(name, 'of type number or an instance of Resource or FixedFile', file)
   }
 }
 
 /** Checks a file offset: -1 stands for the file's own position. */
-export function checkPosition(position: unknown): asserts position is number | bigint {
+export function checkPosition(position: unknown, name = 'position'): asserts position is number | bigint {
   if (typeof position === 'number') {
     if (position >= -1 && position <= Number.MAX_SAFE_INTEGER && Number.isInteger(position)) return
-    throw rangeError('position', `an integer >= -1 && <= ${Number.MAX_SAFE_INTEGER}`, position)
+    throw rangeError(name, `an integer >= -1 && <= ${Number.MAX_SAFE_INTEGER}`, position)
   }
-  if (typeof position !== 'bigint') throw argumentTypeError('position', 'of type number or bigint', position)
+  if (typeof position !== 'bigint') throw argumentTypeError(name, 'of type number or bigint', position)
   if (position < -1n || position >= 2n ** 63n)
-    throw rangeError('position', `>= -1n && <= ${2n ** 63n - 1n}n`, position)
+    throw rangeError(name, `>= -1n && <= ${2n ** 63n - 1n}n`, position)
+}
+
+/** Checks an offset or a length in a file that stands for itself. */
+export function checkExtent(name: string, value: unknown, min = 0): asserts value is number | bigint {
+  checkPosition(value, name)
+  if (value < min) throw rangeError(name, `>= ${min}`, value)
 }
 
 /** Checks memory to lend: any view; what its ArrayBuffer allows is checked when its address is asked for. */
@@ -62,7 +68,7 @@ export function checkView(view: unknown, name = 'buffer'): asserts view is Array
 }
 
 /** Node 20 has no `detached` property; making a view of a detached buffer throws everywhere. */
-function isDetached(view: ArrayBufferView): boolean {
+export function isDetached(view: ArrayBufferView): boolean {
   try {
     new Uint8Array(view.buffer)
     return false
@@ -72,9 +78,9 @@ function isDetached(view: ArrayBufferView): boolean {
 }
 
 /** Checks an offset and a length within a view, and returns the length; undefined means up to the end. */
-export function checkRange(view: ArrayBufferView, offset: unknown, length: unknown): number {
+export function checkRange(view: ArrayBufferView, offset: unknown, length: unknown, name?: string): number {
   const available = view.byteLength
-  if (available === 0 && isDetached(view)) throw bufferDetachedError()
+  if (available === 0 && isDetached(view)) throw bufferDetachedError(name)
   if (typeof offset !== 'number') throw argumentTypeError('offset', 'of type number', offset)
   if (!(Number.isInteger(offset) && offset >= 0 && offset <= available)) {
     throw rangeError('offset', `>= 0 && <= ${available}`, offset)
@@ -114,6 +120,13 @@ export function checkDirfd(dirfd: unknown, name = 'options.dirfd'): void {
   if (dirfd !== undefined && dirfd !== AT_FDCWD) checkInteger(name, dirfd, 0, INT32_MAX)
 }
 
+/** Checks an optional switch; undefined is off. */
+export function optionalBoolean(name: string, value: unknown): boolean {
+  if (value === undefined) return false
+  checkBoolean(name, value)
+  return value
+}
+
 /** Checks an optional word of flags; undefined is 0. */
 export function optionalWord(name: string, value: unknown, max = 0xffffffff): number {
   if (value === undefined) return 0
@@ -121,10 +134,22 @@ export function optionalWord(name: string, value: unknown, max = 0xffffffff): nu
   return value
 }
 
+/** Checks a word that has a default. */
+export function wordOr(name: string, value: unknown, fallback: number): number {
+  if (value === undefined) return fallback
+  checkWord(name, value)
+  return value
+}
+
 /** Checks the direct descriptor to open, accept or make a socket into. */
 export function checkSlot(slot: unknown): asserts slot is FixedFile | undefined {
   if (slot !== undefined && !(slot instanceof FixedFile))
     throw argumentTypeError('options.slot', 'an instance of FixedFile', slot)
+}
+
+/** Checks a direct descriptor. */
+export function checkFixedFile(file: unknown, name = 'file'): asserts file is FixedFile {
+  if (!(file instanceof FixedFile)) throw argumentTypeError(name, 'an instance of FixedFile', file)
 }
 
 /**

@@ -4,7 +4,7 @@
 import { setMaxListeners } from 'node:events'
 import { IOSQE_ASYNC, IOSQE_IO_DRAIN } from '../sys/abi.ts'
 import { AbortError, argumentTypeError, argumentValueError, rangeError } from '../sys/error.ts'
-import { checkInteger } from '../sys/validate.ts'
+import { checkBoolean, checkInteger } from '../sys/validate.ts'
 
 /** Links are made by chain(), buffers are selected by groups, and a skipped CQE would never free its slot. */
 const SQE_FLAGS = IOSQE_ASYNC | IOSQE_IO_DRAIN
@@ -41,7 +41,9 @@ export function listen(signal: AbortSignal, listener: () => void): void {
 
 /** Checks what every operation takes, before anything is claimed. Returns whether it is to be drained. */
 export function checkOptions(options: OperationOptions): boolean {
-  const { signal, timeout, sqeFlags, personality } = options
+  if (typeof options !== 'object' || options === null)
+    throw argumentTypeError('options', 'of type object', options)
+  const { signal, timeout, ref, sqeFlags, personality } = options
   if (signal !== undefined) {
     checkSignal(signal)
     if (signal.aborted) throw new AbortError(signal.reason)
@@ -53,6 +55,7 @@ export function checkOptions(options: OperationOptions): boolean {
     if (typeof timeout !== 'number') throw argumentTypeError('options.timeout', 'of type number', timeout)
     throw rangeError('options.timeout', `>= 0 && <= ${Number.MAX_SAFE_INTEGER}`, timeout)
   }
+  if (ref !== undefined) checkBoolean('options.ref', ref)
   if (sqeFlags !== undefined) checkInteger('options.sqeFlags', sqeFlags, 0)
   if (sqeFlags !== undefined && ((sqeFlags & ~SQE_FLAGS) !== 0 || sqeFlags > SQE_FLAGS)) {
     throw argumentValueError('options.sqeFlags', sqeFlags, 'may hold IOSQE_ASYNC and IOSQE_IO_DRAIN')

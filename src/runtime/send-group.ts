@@ -3,13 +3,13 @@
 // A buffer ring whose buffers join one by one when they are filled. The kernel (6.18) takes all that wait as soon as a request begins,
 // also those that it does not come to send: then what is left is written anew behind the kernel's head, in the old order.
 
-import { closeBufRing, openBufRing, TAIL } from '../ring/buffer-ring-memory.ts'
+import { closeBufRing, mappingsOf, openBufRing, TAIL } from '../ring/buffer-ring-memory.ts'
 import { SQE } from '../ring/sqe.ts'
 import { IOSQE_BUFFER_SELECT } from '../sys/abi.ts'
-import { rangeError, stateError } from '../sys/error.ts'
+import { argumentValueError, rangeError, stateError } from '../sys/error.ts'
 import { storeRelease16, writeU64 } from '../sys/memory.ts'
-import { checkInteger } from '../sys/validate.ts'
-import { nextGroupId } from './buffer-group.ts'
+import { checkBoolean, checkInteger } from '../sys/validate.ts'
+import { freeGroupId, withGroupId } from './buffer-group.ts'
 import type { Engine } from './engine.ts'
 import { checkView } from './operations.ts'
 import type { Slot } from './slots.ts'
@@ -50,12 +50,16 @@ export class SendGroup {
     checkInteger('options.entries', entries, 1, 32768)
     if ((entries & (entries - 1)) !== 0) throw rangeError('options.entries', 'a power of two', entries)
     checkInteger('options.bufferBytes', bufferBytes, 1, 1 << 24)
+    checkBoolean('options.mapped', mapped)
     this.#engine = engine
     this.#mapped = mapped
-    this.id = nextGroupId(engine)
     this.entries = entries
     this.bufferBytes = bufferBytes
-    const { memory, buffers } = openBufRing(engine.ring, { group: this.id, entries, bufferBytes, mapped })
+    const { id, memory, buffers } = withGroupId(engine, (group) => ({
+      id: group,
+      ...openBufRing(engine.ring, { group, entries, bufferBytes, mapped }),
+    }))
+    this.id = id
     this.#memory = memory
     this.#words = new Int32Array(memory, 0, entries * 4)
     this.#halves = new Uint16Array(memory, 0, entries * 8)
@@ -121,8 +125,10 @@ export class SendGroup {
     this.#sending = true
   }
 
-  /** Checks that the group can be sent. */
-  checkReady(): void {
+  /** Checks that the group can be sent with a ring. */
+  checkReady(engine: Engine): void {
+    if (this.#engine !== engine)
+      throw argumentValueError('group', this, 'must be of the ring that it is used with')
     if (this.#closed) throw stateError('Cannot send the group: it is closed')
     if (this.#sending) throw stateError('Cannot send the group: it is being sent; wait for that')
     if (this.#head === this.#tail) throw stateError('Cannot send the group: nothing was added to it')
@@ -155,7 +161,11 @@ export class SendGroup {
     if (this.#closed) return
     if (this.#sending) throw stateError('Cannot close the send group: it is being sent')
     this.#closed = true
-    if (!this.#engine.closed) closeBufRing(this.#engine.ring, this.id, this.#memory, this.#mapped)
+    const { ring, closed } = this.#engine
+    if (closed) return
+    closeBufRing(ring, this.id, this.#memory, this.#mapped)
+    for (const memory of mappingsOf({ memory: this.#memory, buffers: this.#bytes })) ring.letGo(memory)
+    freeGroupId(this.#engine, this.id)
   }
 
   [Symbol.dispose](): void {

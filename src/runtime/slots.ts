@@ -66,6 +66,19 @@ export class Slot {
 /** What of a slot the error of its operation tells; a sink whose slot is free by then has a copy of it. */
 export type Failing = Pick<Slot, 'opcode' | 'signal' | 'expires' | 'details'>
 
+/** The slot whose promise is being made: one executor serves all promises, so none allocates a closure. */
+let making!: Slot
+const executor = (resolve: (value: never) => void, reject: (error: Error) => void): void => {
+  making.resolve = resolve as (value: unknown) => void
+  making.reject = reject
+}
+
+/** The promise of a slot's operation. */
+export function promiseOf<T>(slot: Slot): Promise<T> {
+  making = slot
+  return new Promise<T>(executor)
+}
+
 /** Marks the index of a standing slot, below USER_DATA_INTERNAL. */
 const STANDING = 1 << 29
 

@@ -20,10 +20,15 @@ import {
   ringUnavailableError,
   stateError,
 } from '../sys/error.ts'
+import { checkInteger, checkObject } from '../sys/validate.ts'
 import { BufferGroup, type BufferGroupOptions } from './buffer-group.ts'
+import { BufferTable } from './buffer-table.ts'
 import { type Chain, runChain } from './chain.ts'
 import { Engine } from './engine.ts'
+import { checkFixedFile } from './operations.ts'
 import { RegistrationOperations } from './operations-registration.ts'
+import { QUIET_SLOTS } from './quiet-chain.ts'
+import { PLACES_MAX } from './registered-buffers.ts'
 import type { FixedFile } from './resource.ts'
 import { checkAllow, restrict } from './restrictions.ts'
 
@@ -34,6 +39,8 @@ export interface UringOptions extends RingOptions {
   wait?: 'auto' | 'ring' | 'epoll' | undefined
   /** Size of the table of direct descriptors; default 1024, 0 for none. Made on first use. */
   fixedFiles?: number | undefined
+  /** Size of the table of registered buffers, of which `alloc` takes up to 64; default 1024, 0 for none. Made on first use. */
+  fixedBuffers?: number | undefined
   /**
    * All that the ring may do, for good; anything else rejects with EACCES. Opcodes ('READ' or their numbers), register operations
    * ('IORING_REGISTER_PERSONALITY') and flags ('IOSQE_ASYNC'). What the event loop and timeouts need is always allowed.
@@ -66,7 +73,6 @@ const ENTRIES = 512
 const CQ_ENTRIES = 4096
 /** CQEs kept free for those that no slot waits for: cancel requests, the loop's poll. */
 const RESERVE = 64
-const REGISTERED_BUFFERS = 64
 
 const forgotten = new FinalizationRegistry<Engine>((engine) => {
   process.emitWarning(
@@ -81,7 +87,7 @@ const forgotten = new FinalizationRegistry<Engine>((engine) => {
 
 /** The setup every kernel since 6.1 likes best for one thread that submits in batches. */
 function defaults(options: UringOptions): RingOptions {
-  const { inFlight: _1, wait: _2, fixedFiles: _3, allow, ...ring } = options
+  const { inFlight: _1, wait: _2, fixedFiles: _3, fixedBuffers: _4, allow, ...ring } = options
   const entries = options.entries ?? ENTRIES
   const chosen: RingOptions = {
     submitAll: true,
@@ -119,12 +125,11 @@ export class Uring extends RegistrationOperations {
   constructor(options: UringOptions = {}) {
     if (typeof options !== 'object' || options === null)
       throw argumentTypeError('options', 'of type object', options)
-    const { wait = 'auto', inFlight, fixedFiles = 1024 } = options
+    const { wait = 'auto', inFlight, fixedFiles = 1024, fixedBuffers = 1024 } = options
     if (!Object.hasOwn(WAITS, wait))
       throw argumentValueError('options.wait', wait, "must be 'auto', 'ring' or 'epoll'")
-    if (!(Number.isInteger(fixedFiles) && fixedFiles >= 0 && fixedFiles <= 1048576)) {
-      throw rangeError('options.fixedFiles', '>= 0 && <= 1048576', fixedFiles)
-    }
+    checkInteger('options.fixedFiles', fixedFiles, 0, 1048576)
+    checkInteger('options.fixedBuffers', fixedBuffers, 0, PLACES_MAX)
     if (options.sqRewind === true || ((options.flags ?? 0) & IORING_SETUP_SQ_REWIND) !== 0) {
       throw invalidArgument('Cannot use sqRewind: the event loop submits too; use Ring of ringcore/ring')
     }
@@ -142,7 +147,7 @@ export class Uring extends RegistrationOperations {
       ring.close()
       throw rangeError('options.inFlight', `>= 1 && <= ${most}`, inFlight)
     }
-    const engine = new Engine(ring, inFlight ?? most, bufferRegistrar(ring))
+    const engine = new Engine(ring, inFlight ?? most, new BufferTable(ring, fixedBuffers))
     super(engine, fixedFiles)
     this.#options = options
     engine.control[CTL.WAIT] = WAITS[wait]
@@ -183,6 +188,9 @@ export class Uring extends RegistrationOperations {
       const { allow } = this.#options
       // It waits in epoll: two rings that both wait in themselves would keep each other awake.
       this.#workerRing = new Uring({ deferTaskrun: false, coopTaskrun: true, wait: 'epoll', allow })
+      // Nobody but this library knows of it, so nobody misses IOSQE_IO_DRAIN, which the kernel refuses behind a quiet chain.
+      const own = this.#workerRing.engine
+      own.quiet = allow === undefined && own.slots.max <= QUIET_SLOTS
       if (!engine.referenced) this.#workerRing.unref()
     }
     return this.#workerRing
@@ -213,7 +221,13 @@ export class Uring extends RegistrationOperations {
    * @man io_uring_linked_requests(7)
    */
   chain(write: (chain: Chain) => unknown, options?: { entries?: number }): Promise<unknown[]> {
-    return runChain(this, write, options?.entries ?? Math.min(8, this.engine.slots.max))
+    try {
+      checkObject('options', options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    const { entries = Math.min(8, this.engine.slots.max) } = options ?? {}
+    return runChain(this, write, entries)
   }
 
   /**
@@ -221,8 +235,7 @@ export class Uring extends RegistrationOperations {
    * O_DIRECT, `readFixed` and `writeFixed`. Give it back with `free`.
    */
   alloc(bytes: number): Buffer {
-    if (!(Number.isInteger(bytes) && bytes > 0 && bytes <= 1 << 30))
-      throw rangeError('bytes', '>= 1 && <= 1073741824', bytes)
+    checkInteger('bytes', bytes, 1, 1 << 30)
     if (this.engine.closed) throw ringClosedError()
     return this.engine.arena.alloc(bytes)
   }
@@ -232,6 +245,8 @@ export class Uring extends RegistrationOperations {
    * @throws ERR_INVALID_STATE: an operation still uses it, or it was freed before
    */
   free(buffer: Uint8Array): void {
+    if (!(buffer instanceof Uint8Array))
+      throw argumentTypeError('buffer', 'an instance of Uint8Array', buffer)
     const lent = this.engine.arena.find(buffer)
     const from = lent?.address ?? 0
     const to = from + (lent?.pages ?? 0) * 4096
@@ -250,12 +265,14 @@ export class Uring extends RegistrationOperations {
 
   /** Makes a direct descriptor free for the next; close it first. */
   freeFixedFile(file: FixedFile): void {
+    checkFixedFile(file)
     this.files.give(file)
   }
 
   /** Makes a group of buffers that the kernel picks from when data arrives. */
   bufferGroup(options?: BufferGroupOptions): BufferGroup {
     if (this.engine.closed) throw ringClosedError()
+    checkObject('options', options)
     return new BufferGroup(this.engine, options)
   }
 
@@ -343,25 +360,4 @@ function uses(engine: Engine, memory: ArrayBufferLike, from: number, to: number)
     }
   }
   return false
-}
-
-/** Registers arena memory as fixed buffers, while the kernel's limits allow. */
-function bufferRegistrar(ring: Ring): (memory: Uint8Array) => number {
-  let next = -1
-  return (memory) => {
-    try {
-      if (next === -1) {
-        next = REGISTERED_BUFFERS
-        ring.registerBuffersSparse(REGISTERED_BUFFERS)
-        next = 0
-      }
-      if (next >= REGISTERED_BUFFERS) return -1
-      ring.registerBuffersUpdateTag(next, [memory])
-      return next++
-    } catch (error) {
-      // RLIMIT_MEMLOCK, mostly: the memory serves as well without registration.
-      if ((error as NodeJS.ErrnoException).syscall === undefined) throw error
-      return -1
-    }
-  }
 }

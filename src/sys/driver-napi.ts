@@ -17,7 +17,8 @@ export interface Addon {
   addressOf(view: ArrayBufferView): number
   attach(layout: BigUint64Array, memory: ArrayBuffer[], control: ArrayBuffer): number
   relayout(ring: RingHandle, layout: BigUint64Array, memory: ArrayBuffer[]): number
-  hold(ring: RingHandle, memory: ArrayBuffer): number
+  /** With 1 as its last argument it lets go. */
+  hold(ring: RingHandle, memory: ArrayBuffer, letGo?: 1): number
   detach(ring: RingHandle): number
   inKernel(ring: RingHandle): number
   turn(ring: RingHandle, minComplete: number, timeoutMs: number): number
@@ -82,6 +83,7 @@ export function napiDriver(addon: Addon): Driver {
     },
     relayout: (ring, layout, memory) => addon.relayout(ring, layoutWords(layout), memory),
     hold,
+    letGo: (ring, memory) => hold(ring, memory, 1),
     detach,
     inKernel,
     turn,

@@ -35,6 +35,11 @@ export const CTL = {
 export const USER_DATA_FOREIGN = 0x80000000
 /** Set in user_data's low word of SQEs that no slot waits for: the loop's poll (exactly this value), cancel requests. */
 export const USER_DATA_INTERNAL = 0x40000000
+/**
+ * The uppermost four bits of user_data's low word in a quiet chain, all steps of which name one slot and which has one CQE: of the
+ * last step, or of the one that failed. Below them: the step (8 bits), how many there are (8 bits), the slot (12 bits).
+ */
+export const USER_DATA_CHAIN = 0x10000000
 
 /** Opaque: one ring, as the native side knows it. */
 export type RingHandle = { readonly __ring: unique symbol }
@@ -102,6 +107,8 @@ export interface Driver {
   relayout(ring: RingHandle, layout: RingLayout, memory: ArrayBuffer[]): number
   /** Adds a mapping (arena, buffer ring) that must outlive the ring's operations. */
   hold(ring: RingHandle, memory: ArrayBuffer): number
+  /** Takes back what `hold` did, when no operation can touch the mapping any more; it goes when JavaScript lets go, too. */
+  letGo(ring: RingHandle, memory: ArrayBuffer): number
   /** Ends protection: closes the fd and lets the mappings go. -EBUSY while the kernel still has operations. */
   detach(ring: RingHandle): number
   /** Operations that the kernel consumed and did not end yet. */

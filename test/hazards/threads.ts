@@ -20,6 +20,8 @@ import {
 import type { Work } from './terminate-worker.js'
 
 const PAIRS = 4
+const RINGS_OF_A_KIND = 4
+const KINDS = [...DISTINCT_RINGS, 'waiting in epoll']
 
 function start(work: Work): Worker {
   return new Worker(new URL('./terminate-worker.js', import.meta.url), { workerData: work })
@@ -71,7 +73,7 @@ async function runLane(lane: Lane, rounds: number, first: number, slowFd: number
     const pipes = Array.from({ length: PAIRS }, rawPipe)
     const sockets = Array.from({ length: PAIRS }, rawSockets)
     const work: Work = {
-      kinds: [...DISTINCT_RINGS, 'waiting in epoll'],
+      kinds: Array.from({ length: RINGS_OF_A_KIND }, () => KINDS).flat(),
       pipes: pipes.map(([reader]) => reader),
       sockets: sockets.map(([own]) => own),
       slowFd,
@@ -93,7 +95,7 @@ async function runLane(lane: Lane, rounds: number, first: number, slowFd: number
   closeAll([...dead!.pipes, ...dead!.sockets].flat())
 }
 
-/** Case 27: `count` threads, each with a ring of every kind, so that each kind is terminated that often. */
+/** Case 27: threads with several rings of every kind each, until `count` rings of each kind were terminated. */
 async function terminate(_options: UringOptions, argument: string): Promise<Json> {
   const [count = 0, slowFile = ''] = argument
     .split(',')
@@ -104,7 +106,8 @@ async function terminate(_options: UringOptions, argument: string): Promise<Json
   await message(bystander)
   const lane: Lane = { corrupted: 0, terminated: 0, slowestMs: 0 }
   const lanes = slowFile ? 1 : 2
-  await Promise.all(Array.from({ length: lanes }, (_, i) => runLane(lane, count / lanes - 1, i * 3, slowFd)))
+  const rounds = Math.ceil(count / lanes / RINGS_OF_A_KIND)
+  await Promise.all(Array.from({ length: lanes }, (_, i) => runLane(lane, rounds - 1, i * 3, slowFd)))
   lane.corrupted += await changedVictims(bystander)
   await bystander.terminate()
   if (slowFd >= 0) closeSync(slowFd)

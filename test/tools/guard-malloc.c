@@ -1,5 +1,7 @@
 // A guard allocator to preload: makes every use of freed memory fail at once, the kernel's uses included.
 // Usage: LD_PRELOAD=build/tools/guard-malloc.so node --expose-gc test.js      (glibc only)
+// With GUARD_MALLOC=later in the environment it leaves the start of a program alone, which takes seconds under guard, and
+// guards what one thread allocates from the moment when it sets GUARD_MALLOC to something else until it says "later" again.
 //
 // Each block of GUARD_MIN bytes or more gets pages of its own and ends where an inaccessible page begins. free() makes the
 // pages inaccessible for ever; the addresses are never handed out again. So when an operation in flight names a Buffer that
@@ -14,6 +16,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -31,6 +34,9 @@ struct header {
   char *pages;
 };
 
+static int guards_all;
+// As preloaded libraries may: the general model could call malloc.
+static __thread int guards_thread __attribute__((tls_model("initial-exec")));
 static char *range_start;
 static size_t range_bytes;
 static size_t range_used;
@@ -85,7 +91,21 @@ static void guarded_free(void *block) {
   mmap(pages, usable, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 }
 
-void *malloc(size_t size) { return size < GUARD_MIN ? __libc_malloc(size) : guarded_malloc(size); }
+static int is_later(const char *word) { return word && strcmp(word, "later") == 0; }
+
+__attribute__((constructor)) static void begin(void) { guards_all = !is_later(getenv("GUARD_MALLOC")); }
+
+// What process.env.GUARD_MALLOC = '...' comes to.
+int setenv(const char *name, const char *value, int overwrite) {
+  static int (*libc_setenv)(const char *, const char *, int);
+  if (!libc_setenv) libc_setenv = (int (*)(const char *, const char *, int))dlsym(RTLD_NEXT, "setenv");
+  if (strcmp(name, "GUARD_MALLOC") == 0) guards_thread = !is_later(value);
+  return libc_setenv(name, value, overwrite);
+}
+
+static int is_left_alone(size_t size) { return size < GUARD_MIN || !(guards_all || guards_thread); }
+
+void *malloc(size_t size) { return is_left_alone(size) ? __libc_malloc(size) : guarded_malloc(size); }
 
 void *calloc(size_t count, size_t each) {
   size_t size;
@@ -93,7 +113,7 @@ void *calloc(size_t count, size_t each) {
     errno = ENOMEM;
     return NULL;
   }
-  if (size < GUARD_MIN) return __libc_calloc(1, size);
+  if (is_left_alone(size)) return __libc_calloc(1, size);
   void *block = guarded_malloc(size);
   // Fresh pages are zero; the fallback's need not be.
   if (block && !is_guarded(block)) memset(block, 0, size);
@@ -118,7 +138,7 @@ size_t malloc_usable_size(void *block) {
 
 void *realloc(void *block, size_t size) {
   if (!block) return malloc(size);
-  if (!is_guarded(block) && size < GUARD_MIN) return __libc_realloc(block, size);
+  if (!is_guarded(block) && is_left_alone(size)) return __libc_realloc(block, size);
   if (size == 0) {
     free(block);
     return NULL;
