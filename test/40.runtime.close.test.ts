@@ -6,6 +6,7 @@ import { writeSync } from 'node:fs'
 import test from 'node:test'
 import { Resource, Uring, type UringOptions } from 'ringcore'
 import { IOSQE_ASYNC } from 'ringcore/sys'
+import { isSoak } from './hazards/common.js'
 import { collectGarbage, countFds, oracle, pipe, requires, runNode, withTimeout } from './helpers.js'
 import { blockedReads, failure, KINDS, oneOf, openUring, testKinds, turn } from './uring.js'
 
@@ -198,8 +199,10 @@ const processes: [name: string, does: 'exits' | 'stays', script: string][] = [
 for (const wait of ['ring', 'epoll'] as const) {
   test(`what holds the process open (wait: ${wait})`, { concurrency: false }, async (t) => {
     oracle(t)
+    // Where the thread waits hardly matters: of the second way each other case is enough, but in the soak.
+    const cases = processes.filter((_, i) => isSoak || wait === 'ring' || i % 2 === 0)
     const results = await Promise.all(
-      processes.map(async ([name, , script]) => {
+      cases.map(async ([name, , script]) => {
         const source = `
           import { Uring } from 'ringcore'
           const ring = new Uring({ wait: '${wait}' })
@@ -221,7 +224,7 @@ for (const wait of ['ring', 'epoll'] as const) {
     )
     assert.deepEqual(
       results,
-      processes.map(([name, does]) => ({ name, code: 0, stderr: '', does })),
+      cases.map(([name, does]) => ({ name, code: 0, stderr: '', does })),
     )
   })
 }

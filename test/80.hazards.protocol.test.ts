@@ -332,7 +332,7 @@ async function inject(
   return answer as unknown as Injected
 }
 
-/** Calls of enter that fail: with half of the errors those at even places, with the others the rest. All of them in the soak. */
+/** Calls of enter that fail: two of them with each error, so that the transient errors meet all; with each all in the soak. */
 const WHEN = ['1', '2', '3', '2+3', '5+2', '4..6']
 let ownRings: Promise<number> | undefined
 
@@ -342,8 +342,8 @@ for (const [nth, error] of [...TRANSIENT, ...SERIOUS].entries()) {
     oracle(t)
     const log = join(tempDir(t), 'strace')
     ownRings ??= ringsOfNode(log)
-    for (const [i, when] of (isSoak ? WHEN : WHEN.filter((_, i) => i % 2 === nth % 2)).entries()) {
-      const kind = (i + nth) % 2 ? 'waiting in epoll' : 'waiting in the ring'
+    for (const [i, when] of (isSoak ? WHEN : WHEN.filter((_, i) => i % 3 === nth % 3)).entries()) {
+      const kind = (i + nth) % 2 === 1 ? 'waiting in epoll' : 'waiting in the ring'
       const injected = await inject(error, when, kind, log, await ownRings)
       const { codes, written, arrived, strays, efaults, messages } = injected
       const what = `when=${when}: ${JSON.stringify(injected)}`
