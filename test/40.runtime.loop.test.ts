@@ -90,7 +90,7 @@ testKinds(
     pending(t, ring, async () => {
       const started = performance.now()
       for (let i = 0; i < 50; i++) await fs.stat('/')
-      assert.ok(performance.now() - started < 1000, 'fifty calls of the thread pool')
+      assert.ok(performance.now() - started < 3000, 'fifty calls of the thread pool')
 
       const server = net.createServer((socket) => socket.pipe(socket)).listen(0, '127.0.0.1')
       await once(server, 'listening')
