@@ -152,9 +152,9 @@ test('too many open files: the message names RLIMIT_NOFILE and its value', async
     for (const fd of fds) closeSync(fd)
     console.log(code, message)
   `
-  const { stdout, stderr, code } = await runNode(script, { wrap: [program, 'nofile=64'] })
+  const { stdout, stderr, code } = await runNode(script, { wrap: [program, 'nofile=1024'] })
   if (code === 126) return t.skip(`limit-run can't do this here: ${stderr.trim()}`)
-  assert.match(stdout, /^EMFILE Cannot create a ring: .*RLIMIT_NOFILE allows \(64\).*ulimit -n/)
+  assert.match(stdout, /^EMFILE Cannot create a ring: .*RLIMIT_NOFILE allows \(1024\).*ulimit -n/)
 })
 
 test('too little lockable memory: the message names RLIMIT_MEMLOCK and its value', async (t) => {
