@@ -16,7 +16,7 @@ import { fileURLToPath } from 'node:url'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const SLOW_S = 180
 /** Long, or about their own process: these run alone. */
-const ALONE = /^(05|40\.runtime\.(close|loop)|6|7|8)/
+const ALONE = /^(40\.runtime\.(close|loop)|80)/
 
 function readArguments(argv) {
   const options = { filters: [], node: process.execPath, fileTimeoutS: 120, concurrency: 3, rest: [] }

@@ -31,7 +31,7 @@ test('27: a hundred rings of each kind whose threads are terminated with I/O in 
 test('27: threads terminated while they make rings', async (t) => {
   oracle(t)
   const answer = await runProgram('threads', 'terminateMakers', '', {
-    argument: String(times(12, 1000)),
+    argument: String(times(8, 1000)),
     env: AS_INSTALLED,
   })
   t.diagnostic(`${(answer as { orphans: number }).orphans} descriptors without an owner`)

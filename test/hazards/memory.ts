@@ -288,7 +288,7 @@ async function plantedForgetting(options: UringOptions): Promise<Json> {
 await program({
   gcRead,
   gcWrite,
-  churn: (options, ms) => churn(options, ms || String(times(700, 5000))),
+  churn: (options, ms) => churn(options, ms || String(times(500, 5000))),
   auxiliary,
   plantedForgetting,
 })

@@ -262,7 +262,7 @@ async function idleCost(options: UringOptions, what: string): Promise<Json> {
 
 await program({
   injected,
-  storm: (options, total) => storm(options, total || String(times(200_000, 1_000_000))),
+  storm: (options, total) => storm(options, total || String(times(100_000, 1_000_000))),
   throwing,
   reentrant,
   idleCost,
