@@ -1,7 +1,7 @@
 // The memory that all sockets of node:net's API on a ring receive into, before what came is copied to its reader.
 // Flow: reader.ts → this → runtime/buffer-group.ts
 // Where the kernel fills buffers to their end (6.12), a few large ones serve: a message of 64 KiB comes as one piece, and a small
-// one takes no more than its bytes. Four of 256 KiB stay in the CPU's caches; 16 did not. Elsewhere there are many of 64 KiB.
+// one takes no more than its bytes. There are four of 256 KiB: more were not quicker. Elsewhere there are many of 64 KiB.
 
 import type { BufferGroup } from '../../runtime/buffer-group.ts'
 import type { Uring } from '../../runtime/uring.ts'
