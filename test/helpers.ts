@@ -289,7 +289,9 @@ export function socketPair(t: TestContext, type: 1 | 2 = 1): [OwnedFd, OwnedFd] 
 // ---------------------------------------------------------------- child processes
 
 /** Programs get the package as its users do: from dist/bundle, not as the modules that tests look into. */
-export const AS_INSTALLED = { NODE_OPTIONS: '' }
+export const AS_INSTALLED = {
+  NODE_OPTIONS: (process.env.NODE_OPTIONS ?? '').replace('--conditions=modules', '').trim(),
+}
 
 export interface RunOptions {
   /** Options of node itself. */
