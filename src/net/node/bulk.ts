@@ -1,7 +1,7 @@
 // Memory for receives of much at a time: one buffer is ready, and becomes the reader's when it was filled well.
 // Flow: reader.ts → this → sys/driver, runtime/buffer-group.ts.
 
-import { heapBuffer } from '../../runtime/buffer-group.ts'
+import { heapBuffer, keepFreedMemory } from '../../runtime/buffer-group.ts'
 import type { Uring } from '../../runtime/uring.ts'
 
 /** What one receive may bring; as much as libuv asks for. */
@@ -16,6 +16,7 @@ let address = 0
 /** Where the buffer is that is ready. */
 export function bulkAddress(ring: Uring): number {
   if (spare === null) {
+    keepFreedMemory()
     spare = Buffer.allocUnsafeSlow(BULK_BYTES)
     address = ring.ring.driver.addressOf(spare)
   }
