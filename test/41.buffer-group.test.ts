@@ -6,7 +6,7 @@ import { readFileSync, writeSync } from 'node:fs'
 import test from 'node:test'
 import { Uring } from 'ringcore'
 import { openDriver } from '#src/sys/open-driver.js'
-import { collectGarbage, oracle, socketPair, useRing } from './helpers.js'
+import { collectGarbage, oracle, runNode, socketPair, useRing } from './helpers.js'
 import { failure } from './uring.js'
 
 const BUFFER = 1 // IORING_CQE_F_BUFFER
@@ -149,4 +149,20 @@ test('a closed group of a ring that ends', async (t) => {
   const open = late.bufferGroup({ entries: 2, bufferBytes: 64 })
   await late.close()
   open.close()
+})
+
+test('memory for copies: the lesson for the allocator is asked for once, and may fail', async (t) => {
+  oracle(t)
+  const { stdout, stderr } = await runNode(`
+    import { heapBuffer } from '#src/runtime/heap-buffer.js'
+    const { allocUnsafeSlow } = Buffer
+    let lessons = 0
+    Buffer.allocUnsafeSlow = (bytes) => {
+      if (bytes < 1e6) return allocUnsafeSlow(bytes)
+      lessons++
+      throw new RangeError('no room')
+    }
+    console.log([100, 5000, 70_000].map((bytes) => heapBuffer(bytes).length).join(), lessons)
+  `)
+  assert.deepEqual([stdout, stderr], ['100,5000,70000 1\n', ''])
 })

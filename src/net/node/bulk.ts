@@ -1,7 +1,7 @@
 // Memory for receives of much at a time: one buffer is ready, and becomes the reader's when it was filled well.
-// Flow: reader.ts → this → sys/driver, runtime/buffer-group.ts.
+// Flow: reader.ts → this → sys/driver, runtime/heap-buffer.ts.
 
-import { heapBuffer, keepFreedMemory } from '../../runtime/buffer-group.ts'
+import { heapBuffer, keepFreedMemory } from '../../runtime/heap-buffer.ts'
 import type { Uring } from '../../runtime/uring.ts'
 
 /** What one receive may bring; as much as libuv asks for. */
