@@ -5,9 +5,10 @@
 // dropped without a close, Node's own rule of the running version applies. Node's class keeps counting who uses the file; an
 // operation on the ring is one more user, so neither close() nor the garbage collector can take the file away under it.
 
-import node, { type FileHandle } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { findInternals, type Internals } from './file-handle-internals.ts'
 import { ringHandleClass } from './file-handle-ring.ts'
+import { node } from './node-fs.ts'
 import { ringNow } from './promises-backend.ts'
 import { retold } from './promises-errors.ts'
 

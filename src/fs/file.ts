@@ -121,13 +121,17 @@ export class File {
     }
   }
 
-  /** Reads from the own offset to the end. */
-  async readToEnd(): Promise<Buffer> {
+  /**
+   * Reads from the own offset to the end.
+   * @param options.signal ends the read that is under way, as of a pipe where nothing comes
+   */
+  async readToEnd(options?: Pick<ReadOptions, 'signal'>): Promise<Buffer> {
+    const signal = options?.signal
     // Most files are small, and asking for the size costs more than reading them: the kernel hands each statx to a worker.
     let buffer: Buffer = Buffer.allocUnsafe(FIRST_READ)
     let filled = 0
     for (;;) {
-      const bytes = await this.read(buffer, { offset: filled })
+      const bytes = await this.read(buffer, { offset: filled, signal })
       if (bytes === 0) break
       filled += bytes
       if (filled < buffer.length) continue

@@ -3,6 +3,7 @@
 // Everything else is null here and goes to Node's own function, whose errors are then Node's to the letter, in every version.
 
 import { fileURLToPath } from 'node:url'
+import { types } from 'node:util'
 import { openFlags } from '../runtime/operations-path.ts'
 
 const INT32_MAX = 0x7fffffff
@@ -81,7 +82,8 @@ export function plainFileOptions(options: unknown, flag: number): WholeFileOptio
   const bits = given.flag ? plainFlags(given.flag) : flag
   const mode = plainMode(given.mode, 0o666)
   if (bits === null || mode === null) return null
-  if (signal !== undefined && !(signal instanceof AbortSignal)) return null
+  // Node only asks a signal whether it has aborted. What is none of its own may refuse more than that.
+  if (signal !== undefined && (!(signal instanceof AbortSignal) || types.isProxy(signal))) return null
   plain.flag = bits
   plain.mode = mode
   plain.signal = signal

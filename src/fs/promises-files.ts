@@ -2,11 +2,12 @@
 // Flow: promises.ts → this → read-file.ts, write-file.ts (bytes); open and FileHandle for data that comes in pieces.
 
 import type { PathLike } from 'node:fs'
-import node, { type FileHandle } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { pathText } from '../runtime/operations-path.ts'
 import { abortError, errnoError, UringError } from '../sys/error.ts'
 import { isRingHandle } from './file-handle.ts'
 import { dataOf } from './file-handle-params.ts'
+import { node } from './node-fs.ts'
 import { plainFileOptions, plainFlags, plainPath } from './promises-arguments.ts'
 import { ringNow } from './promises-backend.ts'
 import { retold } from './promises-errors.ts'

@@ -2,11 +2,12 @@
 // Flow: promises.ts → this → Uring (renameat, unlinkat …); node:fs/promises for arguments that need explaining.
 
 import type { BigIntStats, PathLike, Stats } from 'node:fs'
-import node, { type FileHandle } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import type { Uring } from '../runtime/uring.ts'
 import { IORING_OP_FTRUNCATE } from '../sys/abi.ts'
 import { AT_REMOVEDIR } from '../sys/constants.ts'
 import { handlesNow } from './file-handle.ts'
+import { node } from './node-fs.ts'
 import { plainFlags, plainMode, plainPath, plainStatOptions } from './promises-arguments.ts'
 import { canDo, ringNow } from './promises-backend.ts'
 import { retold } from './promises-errors.ts'

@@ -2,8 +2,8 @@
 // Flow: promises.ts → this → rm.ts, cp.ts; trees-by-node.ts where there is no ring, node:fs/promises for arguments that need explaining.
 
 import type { PathLike } from 'node:fs'
-import node from 'node:fs/promises'
 import { cp as cpOnRing } from './cp.ts'
+import { node } from './node-fs.ts'
 import { plainPath } from './promises-arguments.ts'
 import { ringNow } from './promises-backend.ts'
 import { retold } from './promises-errors.ts'

@@ -2,12 +2,12 @@
 // of its own; its memory and its descriptor serve the next trip after it, so a file costs its promise and its bytes.
 // Flow: read-trip.ts, write-trip.ts → this → runtime.
 
-import { listen } from '../runtime/options.ts'
+import { hasAborted, listen, unlisten } from '../runtime/options.ts'
 import type { FixedFile } from '../runtime/resource.ts'
 import type { Sink, Slot } from '../runtime/slots.ts'
 import type { Uring } from '../runtime/uring.ts'
 import { ECANCELED, EINTR } from '../sys/errno.ts'
-import { AbortError, errnoError, ringClosedError } from '../sys/error.ts'
+import { abortError, errnoError, ringClosedError } from '../sys/error.ts'
 
 /** Trips under way at once on one ring; what is beyond takes the longer way, through a File. */
 const TRIPS = 128
@@ -80,12 +80,16 @@ export abstract class Trip<T> {
     return slot
   }
 
-  /** Asks the kernel to cancel the steps when the signal aborts. */
+  /** Asks the kernel to cancel the steps when the signal aborts; to be called before they begin, as the signal may throw. */
   protected watch(signal: AbortSignal | undefined): void {
     if (signal === undefined) return
+    listen(signal, this.#onAbort)
     this.signal = signal
-    if (signal.aborted) this.#cancel()
-    else listen(signal, this.#onAbort)
+  }
+
+  /** The steps have begun: an abort that came before is heard now. */
+  protected begun(): void {
+    if (hasAborted(this.signal)) this.#cancel()
   }
 
   stepEnded(): void {
@@ -127,14 +131,14 @@ export abstract class Trip<T> {
   #unwatch(): void {
     this.receiver = null
     if (this.signal === null) return
-    this.signal.removeEventListener('abort', this.#onAbort)
+    unlisten(this.signal, this.#onAbort)
     this.signal = null
   }
 
   /** The error of a step, in the words of node:fs/promises: since Node 26 those of read and write name the file too. */
   protected errorOf(res: number, syscall: string): Error {
     if (res === -ECANCELED || res === -EINTR || res === ERESTARTSYS) {
-      if (this.signal?.aborted === true) return new AbortError(this.signal.reason)
+      if (hasAborted(this.signal)) return abortError(this.signal)
       if (this.ring.closed) return ringClosedError()
     }
     return errnoError(res, syscall, { path: this.path })

@@ -40,7 +40,7 @@ import {
   wordOr,
 } from './operations.ts'
 import { FileOperations } from './operations-file.ts'
-import type { OperationOptions } from './options.ts'
+import { hasAborted, type OperationOptions } from './options.ts'
 import { FixedFile, type Resource } from './resource.ts'
 import type { Slot } from './slots.ts'
 
@@ -174,7 +174,7 @@ export class PathOperations extends FileOperations {
     const { signal } = slot
     if (signal !== null) {
       slot.finish = (res) => {
-        if (!signal.aborted) return res
+        if (!hasAborted(signal)) return res
         if (direct === undefined) this.engine.closeLate(res)
         else this.closeFixed(direct).catch(() => {})
         throw abortError(signal)
