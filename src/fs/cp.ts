@@ -192,5 +192,7 @@ export function cpError(kind: keyof typeof CP_ERRORS, message: string, path: str
   const [code, title, name, errno] = CP_ERRORS[kind]
   const error = ringcoreError(Error, code, `${title}: cp returned ${name} (${message}) ${path}`)
   const info = { message, path, syscall: 'cp', errno, code: name }
-  return Object.assign(error, { name: 'SystemError', info, errno, syscall: 'cp', path })
+  // As in Node, the name is no property that a loop over the error meets.
+  Object.defineProperty(error, 'name', { value: 'SystemError', configurable: true, writable: true })
+  return Object.assign(error, { info, errno, syscall: 'cp', path })
 }

@@ -23,11 +23,14 @@ const READ = plainFlags('r')!
 const WRITE = plainFlags('w')!
 const APPEND = plainFlags('a')!
 
+/** A handle of ours; of a closed one these functions do not say the same as its methods, so that is for Node's. */
+const isOpen = (path: unknown): path is FileHandle => isRingHandle(path) && path.fd >= 0
+
 export async function readFile(
   path: PathLike | FileHandle,
   options: ReadFileOptions,
 ): Promise<Buffer | string> {
-  if (isRingHandle(path)) return path.readFile(options)
+  if (isOpen(path)) return path.readFile(options)
   const ring = ringNow()
   const name = plainPath(path)
   const plain = plainFileOptions(options, READ)
@@ -63,7 +66,7 @@ export async function writeFile(
   data: Data,
   options: WriteFileOptions,
 ): Promise<void> {
-  if (isRingHandle(path)) return path.writeFile(data, options)
+  if (isOpen(path)) return path.writeFile(data, options)
   return (await writeWhole(path, data, options, WRITE)) ? undefined : node.writeFile(path, data, options)
 }
 
@@ -72,7 +75,7 @@ export async function appendFile(
   data: string | Uint8Array,
   options: WriteFileOptions,
 ): Promise<void> {
-  if (isRingHandle(path)) return path.appendFile(data, options)
+  if (isOpen(path)) return path.appendFile(data, options)
   return (await writeWhole(path, data, options, APPEND)) ? undefined : node.appendFile(path, data, options)
 }
 
@@ -91,7 +94,7 @@ async function writeWhole(
   const content = dataOf(data, encoding)
   if (content === null) return false
   if (signal?.aborted === true) throw abortError(signal)
-  if (content instanceof Uint8Array) {
+  if (ArrayBuffer.isView(content)) {
     try {
       await writeWholeFile(name, content, { ring, flag, mode, flush, signal })
     } catch (error) {
