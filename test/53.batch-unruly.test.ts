@@ -2,11 +2,23 @@
 // Flow: this → ringcore → batch.ts, walk.ts, removal.ts, copying.ts.
 
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { cp, type FileToWrite, readFile, readFiles, rm, stats, walk, writeFile, writeFiles } from 'ringcore'
+import {
+  cp,
+  File,
+  type FileToWrite,
+  readFile,
+  readFiles,
+  rm,
+  stats,
+  walk,
+  writeFile,
+  writeFiles,
+} from 'ringcore'
 import { makeFifo } from './fs-both.js'
 import { countFds, oracle, requires, tempDir, useRing, withTimeout } from './helpers.js'
 import { failure } from './uring.js'
@@ -207,4 +219,39 @@ test('without direct descriptors, an abort ends a read of a pipe all the same', 
   controller.abort()
   assert.equal((await withTimeout(read, 2000)).name, 'AbortError')
   assert.equal(countFds().all, before)
+})
+
+test('what waits for its turn hears an abort, and takes nobody else’s', async (t) => {
+  oracle(t)
+  if (!requires(t, { program: 'mkfifo' })) return
+  const dir = tempDir(t)
+  const fifo = makeFifo(join(dir, 'fifo'))
+  const path = join(dir, 'file')
+  writeFileSync(path, 'text')
+  const ring = useRing(t)
+  const hanging = new AbortController()
+  // As many as may be under way at once; nobody writes.
+  const reads = Array.from({ length: 128 }, () =>
+    failure(readFile(fifo, { ring, flag: 'r+', signal: hanging.signal })),
+  )
+  const controllers = Array.from({ length: 3 }, () => new AbortController())
+  const waiting = controllers.map(({ signal }) => failure(readFile(path, { ring, signal })))
+  const last = readFile(path, { ring })
+  await sleep(5)
+  for (const { signal } of controllers) assert.equal(getEventListeners(signal, 'abort').length, 1)
+  for (const controller of controllers) controller.abort()
+  for (const error of await withTimeout(Promise.all(waiting), 2000)) assert.equal(error.name, 'AbortError')
+  for (const { signal } of controllers) assert.equal(getEventListeners(signal, 'abort').length, 0)
+  hanging.abort()
+  await withTimeout(Promise.all(reads), 2000)
+  assert.equal(String(await withTimeout(last, 2000)), 'text')
+})
+
+test('a write that moves nothing is an error, not a loop', async (t) => {
+  oracle(t)
+  const file = await File.open(join(tempDir(t), 'file'), 'w', { ring: useRing(t) })
+  t.after(() => file.close())
+  t.mock.method(file, 'write', async () => 0)
+  const { code, written } = await failure(file.writeAll(Buffer.alloc(10)))
+  assert.deepEqual([code, written], ['EIO', 0])
 })

@@ -256,15 +256,13 @@ export class AppendLog {
       this.#directory.closeLate()
       return
     }
-    try {
-      // Only space: where it is not given back, the next open takes it for the end as well.
-      if (this.#failure === null)
-        await ring.ftruncate(this.#file, HEADER_BYTES + this.#durable - this.#fileKey.start).catch(() => {})
-    } finally {
-      await ring.closeFile(this.#file)
-      await this.#directory.close()
-      for (const { bytes } of [this.#gathering, this.#other]) ring.free(bytes)
-    }
+    // Only space: where it is not given back, the next open takes it for the end as well.
+    if (this.#failure === null)
+      await ring.ftruncate(this.#file, HEADER_BYTES + this.#durable - this.#fileKey.start).catch(() => {})
+    // Whatever the first of them says, the lock is given back.
+    const closed = await Promise.allSettled([ring.closeFile(this.#file), this.#directory.close()])
+    if (!ring.closed) for (const { bytes } of [this.#gathering, this.#other]) ring.free(bytes)
+    for (const one of closed) if (one.status === 'rejected') throw one.reason
   }
 
   /** As `close`, for `await using`. */

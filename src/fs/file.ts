@@ -7,7 +7,8 @@ import type { ReadOptions } from '../runtime/operations-file.ts'
 import type { OpenOptions } from '../runtime/operations-path.ts'
 import { Resource } from '../runtime/resource.ts'
 import type { Uring } from '../runtime/uring.ts'
-import { invalidArgument } from '../sys/error.ts'
+import { EIO } from '../sys/errno.ts'
+import { errnoError, invalidArgument } from '../sys/error.ts'
 import type { Statx } from '../sys/statx.ts'
 import { checkFd, checkInteger } from '../sys/validate.ts'
 
@@ -114,7 +115,9 @@ export class File {
     let written = 0
     while (written < buffer.byteLength) {
       try {
-        written += await this.write(buffer.subarray(written))
+        const bytes = await this.write(buffer.subarray(written))
+        if (bytes === 0) throw errnoError(-EIO, 'write')
+        written += bytes
       } catch (error) {
         throw Object.assign(error as Error, { written })
       }

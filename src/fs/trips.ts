@@ -167,11 +167,14 @@ export class Trips<T> {
     const free = this.free.pop()
     if (free !== undefined) return free
     if (this.#made === TRIPS) return null
+    let file: FixedFile | null = null
     try {
-      const made = this.#make(this, this.ring.fixedFile())
+      file = this.ring.fixedFile()
+      const made = this.#make(this, file)
       this.#made++
       return made
     } catch (error) {
+      if (file !== null) this.ring.freeFixedFile(file)
       const { code } = error as NodeJS.ErrnoException
       if (code !== 'EMFILE' && code !== 'ERR_INVALID_STATE' && code !== 'ERR_OUT_OF_RANGE') throw error
       return null
@@ -182,18 +185,39 @@ export class Trips<T> {
    * Begins when a trip is free.
    * @param otherwise begins instead where no trip can be had at all
    */
-  async later<R>(start: (trip: T) => Promise<R>, otherwise: () => Promise<R>): Promise<R> {
+  async later<R>(
+    start: (trip: T) => Promise<R>,
+    otherwise: () => Promise<R>,
+    signal: AbortSignal | undefined,
+  ): Promise<R> {
     const { engine } = this.ring
-    while (!engine.closed) {
+    while (!engine.closed && signal?.aborted !== true) {
       const trip = this.take()
       if (trip !== null) return start(trip)
       if (engine.hasRoom(this.#steps)) {
         if (this.#made === 0) return otherwise()
-        await new Promise<void>((resolve) => this.#waiting.push(resolve))
-      } else await engine.later(() => Promise.resolve(), undefined, this.#steps)
+        await this.#turn(signal)
+      } else await engine.later(() => Promise.resolve(), { signal }, this.#steps)
     }
     this.#waiting.shift()?.() // nobody else will wake the others
-    throw ringClosedError()
+    throw signal?.aborted === true ? abortError(signal) : ringClosedError()
+  }
+
+  /** Resolves when it may be worth a look, or at an abort: before it lie files that may take for ever, such as pipes. */
+  async #turn(signal: AbortSignal | undefined): Promise<void> {
+    let wake!: () => void
+    const woken = new Promise<void>((resolve) => {
+      wake = resolve
+    })
+    const onAbort = (): void => {
+      const at = this.#waiting.indexOf(wake)
+      if (at >= 0) this.#waiting.splice(at, 1)
+      wake()
+    }
+    if (signal !== undefined) listen(signal, onAbort)
+    this.#waiting.push(wake)
+    await woken
+    if (signal !== undefined) unlisten(signal, onAbort)
   }
 
   /** A trip has ended. */

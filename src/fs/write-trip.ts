@@ -20,7 +20,7 @@ import {
 } from '../sys/abi.ts'
 import { AT_FDCWD } from '../sys/constants.ts'
 import { EIO } from '../sys/errno.ts'
-import { bufferDetachedError } from '../sys/error.ts'
+import { bufferDetachedError, errnoError } from '../sys/error.ts'
 import { File } from './file.ts'
 import { type Receiver, Step, Trip, Trips } from './trips.ts'
 
@@ -210,7 +210,9 @@ export async function writeThroughFile(
   try {
     for (let at = 0; at < data.length; ) {
       const length = Math.min(data.length - at, PIECE)
-      at += await file.write(data, { offset: at, length, signal })
+      const bytes = await file.write(data, { offset: at, length, signal })
+      if (bytes === 0) throw errnoError(-EIO, 'write', { path: pathText(name) })
+      at += bytes
     }
     if (flush) await file.sync()
   } finally {
