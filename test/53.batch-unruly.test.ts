@@ -54,14 +54,31 @@ test('walk: a consumer that takes its time gets every name', async (t) => {
 test('walk: however it ends, no directory is being read afterwards', async (t) => {
   oracle(t)
   const ring = useRing(t)
+  const workers = ring.workerRing()
   const dir = tempDir(t)
-  for (let i = 0; i < 8; i++) mkdirSync(join(dir, String(i), 'below'), { recursive: true })
-  const enter = (): never => {
-    throw new Error('not this one')
+  // One small one, and others that take longer.
+  for (let i = 0; i < 4; i++) {
+    mkdirSync(join(dir, String(i)))
+    for (let j = 0; j < (i === 0 ? 1 : 300); j++) writeFileSync(join(dir, String(i), String(j)), '')
   }
-  assert.equal((await failure(drain(walk(dir, { enter, ring })))).message, 'not this one')
-  for await (const _ of walk(dir, { stats: true, ring })) break
-  assert.equal(ring.stats().inFlight, 0)
+  const options = { stats: true, ring }
+  const filter = ({ depth }: { depth: number }): boolean => {
+    if (depth === 2) throw new Error('not this one')
+    return true
+  }
+  const ways = [
+    async () => {
+      for await (const { depth } of walk(dir, options)) if (depth === 2) break
+    },
+    async () =>
+      assert.equal((await failure(drain(walk(dir, { ...options, filter })))).message, 'not this one'),
+  ]
+  for (const way of ways) {
+    await way()
+    const { cqes } = workers.stats()
+    await sleep(30)
+    assert.equal(workers.stats().cqes, cqes)
+  }
 })
 
 test('a source that throws is not asked to return, and what began is waited for', async (t) => {
@@ -132,7 +149,15 @@ test('an item that comes after the abort is not begun', async (t) => {
   const source = async function* (): AsyncGenerator<FileToWrite> {
     yield { path: join(dir, 'first'), data: 'text' }
     await gate
-    yield { path: join(dir, 'late'), data: 'text' }
+    yield late
+  }
+  let begun = 0
+  const late = {
+    data: 'text',
+    get path() {
+      begun++
+      return join(dir, 'late')
+    },
   }
   const batch = writeFiles(source(), { ring, signal: controller.signal })
   await batch.next()
@@ -140,6 +165,7 @@ test('an item that comes after the abort is not begun', async (t) => {
   open()
   await sleep(15)
   assert.equal((await failure(batch.next())).name, 'AbortError')
+  assert.equal(begun, 0)
   assert.deepEqual(readdirSync(dir), ['first'])
 })
 
