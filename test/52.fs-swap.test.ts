@@ -138,3 +138,34 @@ test('a handle that was sent through a port is Node’s own, and works', async (
   await theirs.close()
   assert.equal(((await came(handle.readFile())) as NodeJS.ErrnoException).code, 'EBADF')
 })
+
+test('arguments that need explaining are refused as Node refuses them', async (t) => {
+  begin(t)
+  const proxy = <T extends object>(value: T): T => new Proxy(value, {})
+  await same(t, async (one, dir) => {
+    const told: unknown[] = []
+    const tell = async (call: () => Promise<unknown>): Promise<void> => {
+      const outcome = await came(call())
+      const keys = await call().then(Object, Object.keys)
+      told.push([outcome, keys])
+    }
+    const [file, tree, half] = [join(dir, 'file'), join(dir, 'tree'), join(dir, 'half \ud800')]
+    await one.mkdir(join(tree, 'below'), { recursive: true })
+    await one.writeFile(file, 'text')
+    for (const name of ['recursive', 'force', 'maxRetries', 'retryDelay'])
+      await tell(() => one.rm(tree, { recursive: true, [name]: undefined }))
+    for (const name of ['recursive', 'force', 'dereference', 'preserveTimestamps', 'filter', 'mode'])
+      await tell(() => one.cp(tree, join(tree, 'below', 'x'), { recursive: true, [name]: undefined }))
+    await tell(() => one.cp(tree, file, { recursive: true }))
+    await tell(() => one.stat(half))
+    await tell(() => one.rename(file, join(half, 'x')))
+    await tell(() => one.unlink(proxy(Buffer.from(file))))
+    await tell(() => one.writeFile(file, proxy(Buffer.from('text'))))
+    const handle = await one.open(file)
+    await handle.close()
+    await tell(() => one.readFile(handle))
+    await tell(() => one.writeFile(handle, 'text'))
+    await tell(() => one.appendFile(handle, 'text'))
+    return told
+  })
+})
