@@ -235,3 +235,64 @@ test('AbortSignal.timeout and a deadline hold no process open after the operatio
   `)
   assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: 'true\n', stderr: '' })
 })
+
+/** An AbortSignal of which one part throws once the operation has begun. */
+function throwing(part: 'aborted' | 'reason' | 'removeEventListener'): AbortController {
+  const controller = new AbortController()
+  const { signal } = controller
+  let isOn = false
+  const fail = (): never => {
+    throw new Error(`${part} throws`)
+  }
+  const get = (): unknown => (isOn ? fail() : part === 'aborted' && false)
+  Object.defineProperty(signal, part, part === 'removeEventListener' ? { value: fail } : { get })
+  queueMicrotask(() => {
+    isOn = true
+  })
+  return controller
+}
+
+test('a signal that throws ends nothing but its own operation, and loses no result', async (t) => {
+  oracle(t)
+  const ring = openUring(t, { inFlight: 4 })
+  const { reader } = pipe(t)
+  for (const part of ['aborted', 'reason', 'removeEventListener'] as const) {
+    // All in one batch; some wait for a place first.
+    const signals = Array.from({ length: 6 }, (_, i) => {
+      if (i >= 4 && part === 'aborted') return undefined // what waits is asked again when it begins
+      return throwing(part).signal
+    })
+    const nops = Promise.all(signals.map((signal) => ring.nop({ signal })))
+    await withTimeout(nops, 2000, part)
+    await ring.closeFile(await ring.openat('/dev/null', 'r', { signal: throwing(part).signal }))
+    const controller = throwing(part)
+    const read = failure(ring.read(reader.fd, Buffer.alloc(1), { signal: controller.signal }))
+    await turn()
+    controller.abort()
+    const { name, code } = await withTimeout(read, 2000, part)
+    if (part === 'aborted') assert.equal(code, 'ECANCELED')
+    else assert.equal(name, 'AbortError')
+  }
+})
+
+test('a signal that refuses listeners: nothing is begun, in a chain neither', async (t) => {
+  oracle(t)
+  const ring = openUring(t)
+  const { reader, writer } = pipe(t)
+  const { signal } = new AbortController()
+  const addEventListener = (): never => {
+    throw new Error('no listeners')
+  }
+  Object.defineProperty(signal, 'addEventListener', { value: addEventListener })
+  const options = { signal, timeout: 1000 }
+  assert.equal((await failure(ring.read(reader.fd, Buffer.alloc(1), options))).message, 'no listeners')
+  assert.equal((await failure(ring.openat('/dev/null', 'r', options))).message, 'no listeners')
+  const chain = ring.chain((c) => {
+    c.write(writer.fd, Buffer.from('x'))
+    c.nop(options)
+    c.write(writer.fd, Buffer.from('y'))
+  })
+  assert.equal((await failure(chain)).message, 'no listeners')
+  assert.equal(ring.stats().inFlight, 0)
+  assert.equal((await failure(ring.read(reader.fd, Buffer.alloc(1), { timeout: 20 }))).code, 'ETIMEDOUT')
+})

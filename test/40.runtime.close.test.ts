@@ -2,7 +2,7 @@
 // Flow: this → Uring.close, ref, unref → engine.ts → addon (teardown), libuv.
 
 import assert from 'node:assert/strict'
-import { writeSync } from 'node:fs'
+import { existsSync, writeSync } from 'node:fs'
 import test from 'node:test'
 import { Resource, Uring, type UringOptions } from 'ringcore'
 import { IOSQE_ASYNC } from 'ringcore/sys'
@@ -256,3 +256,17 @@ testKinds(
   },
   Object.fromEntries(Object.entries(KINDS).filter(([kind]) => !/CQE32|SQE128/.test(kind))),
 )
+
+test('a close that waits for its turn when the ring closes: the descriptor is closed', async (t) => {
+  oracle(t)
+  const ring = openUring(t, { inFlight: 1 })
+  const { reader } = pipe(t)
+  const file = new Resource(await ring.openat('/dev/null', 'r'))
+  const { fd } = file
+  const read = failure(ring.read(reader.fd, Buffer.alloc(1)))
+  const closed = ring.closeFile(file)
+  await ring.close()
+  await closed
+  assert.equal(existsSync(`/proc/self/fd/${fd}`), false)
+  assert.equal((await read).code, 'ERR_RING_CLOSED')
+})

@@ -269,3 +269,29 @@ test('what pieces leave behind when one of them is bad', async (t) => {
     return told
   })
 })
+
+test('a close that fails: its error, and both when something failed before', async (t) => {
+  begin(t)
+  const bad = await mountBadFs(t, 100_000)
+  if (!requires(t, { tool: bad }) || 'skip' in bad) return
+  const log: unknown[][] = []
+  for (const one of [node, fs]) {
+    const told: unknown[] = []
+    const tell = async (promise: Promise<unknown>): Promise<void> => {
+      const error = (await promise.catch((refused: unknown) => refused)) as AggregateError & { code: string }
+      const each = error.errors?.map(({ message }: Error) => message)
+      told.push([error.name, error.message, error.code, each])
+    }
+    bad.set({ direct: 1, flusherr: EIO })
+    await tell((await one.open(bad.file, 'r+')).close())
+    await tell(one.writeFile(bad.file, ['in ', 'pieces'], { flag: 'r+' }))
+    await tell(one.truncate(bad.file, 10))
+    bad.set({ direct: 1, werr: EIO, flusherr: EIO })
+    await tell(one.writeFile(bad.file, ['in ', 'pieces'], { flag: 'r+' }))
+    await tell(one.truncate(bad.file, -1.5))
+    bad.set({})
+    log.push(told)
+  }
+  assert.deepEqual(log[1], log[0])
+  assert.equal((log[1]![3] as unknown[])[0], 'AggregateError')
+})

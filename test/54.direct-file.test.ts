@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { DirectFile, type DirectFileOptions, Uring } from 'ringcore'
 import { STATX_ATTR_WRITE_ATOMIC, STATX_DIOALIGN } from 'ringcore/sys'
-import { oracle, requires, tempDir, useRing } from './helpers.js'
+import { countFds, oracle, requires, tempDir, useRing } from './helpers.js'
 import { mountBadFs } from './tools.js'
 import { testKinds } from './uring.js'
 
@@ -435,4 +435,23 @@ test('a file whose ring was closed gives its descriptor back', async (t) => {
   const buffer = Buffer.alloc(512)
   await assert.rejects(opened.file.read(buffer, 0))
   await opened.file.close()
+})
+
+test('a close that the ring refuses half-way gives the descriptor back', async (t) => {
+  oracle(t)
+  const ring = useRing(t)
+  const path = join(tempDir(t), 'file')
+  writeFileSync(path, 'text')
+  for (const code of ['ERR_RING_CLOSED', 'EIO']) {
+    const before = countFds().all
+    const file = await DirectFile.open(path, 'r', { ring, fallback: true })
+    const refuse = async (): Promise<never> => {
+      throw Object.assign(new Error('not now'), { code })
+    }
+    const mocked = t.mock.method(ring, 'filesUpdate', refuse)
+    if (code === 'EIO') await assert.rejects(file.close(), { code })
+    else await file.close()
+    mocked.mock.restore()
+    assert.equal(countFds().all, before)
+  }
 })

@@ -203,3 +203,22 @@ test('files that can not be opened: nothing leaks', async (t) => {
   await assert.rejects(readAll(directory, { ring }), { code: 'EISDIR' })
   rmSync(join(directory, '0000000000000000.log'), { recursive: true })
 })
+
+test('a segment whose close fails: the lock and the memory are given back all the same', async (t) => {
+  oracle(t)
+  const ring = useRing(t)
+  const directory = join(tempDir(t), 'log')
+  const log = await AppendLog.open(directory, { ring })
+  await log.append('text')
+  const { closeFile } = ring
+  let calls = 0
+  const mocked = t.mock.method(ring, 'closeFile', async (file: Parameters<typeof closeFile>[0]) => {
+    await closeFile.call(ring, file)
+    if (calls++ === 0) throw Object.assign(new Error('late'), { code: 'EIO' })
+  })
+  await assert.rejects(log.close(), { code: 'EIO' })
+  mocked.mock.restore()
+  const again = await AppendLog.open(directory, { ring })
+  assert.equal((await readAll(directory, { ring })).length, 1)
+  await again.close()
+})

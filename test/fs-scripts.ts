@@ -80,6 +80,8 @@ const BAD_PATHS = [
   Symbol.iterator,
   Buffer.from('x\0'),
   [],
+  'half \ud800',
+  new Proxy(new Uint8Array([97]), {}),
 ]
 const FLAGS = [
   'r',
@@ -249,7 +251,10 @@ function lastArgument(random: Random, name: string): unknown[] {
       : []
   if (name === 'truncate') return some ? [random.mostly(random.number(9000), BAD_VALUES)] : []
   if (name === 'access') return some ? [random.mostly(random.number(8), BAD_VALUES)] : []
-  if (name === 'rm') return some ? [{ recursive: true, force: some }] : []
+  if (name === 'rm') {
+    const options = [{ recursive: true, force: some }, { force: undefined }, { recursive: undefined }, null]
+    return some ? [random.mostly(options[0], options)] : []
+  }
   if (name === 'chmod') return [random.mostly(0o700 | random.number(64), BAD_MODES)]
   if (name === 'utimes') return [random.mostly(random.number(2 ** 31), BAD_VALUES), -5.25]
   return []
@@ -292,7 +297,17 @@ function openStep(random: Random): Step {
   })
 }
 
+/** A handle, open or closed, in the place of a path. */
+function insteadStep(random: Random): Step {
+  const [which, name] = [random.number(64), random.one(['readFile', 'writeFile', 'appendFile'])]
+  const rest = name === 'readFile' ? [random.one([undefined, 'utf8', null])] : [random.one(['text', 5])]
+  return step(`${name}(handle ${which}, ${rest})`, async ({ fs, handles }) =>
+    handles.length === 0 ? 'none is open' : fs[name]!(handles[which % handles.length]!, ...rest),
+  )
+}
+
 function handleStep(random: Random): Step {
+  if (random.number(20) === 0) return insteadStep(random)
   const which = random.number(64)
   const name = random.one([
     'read',

@@ -66,7 +66,16 @@ export function compileTool(name: string, extraFlags: readonly string[] = []): T
 /** Faults of badfs, see test/tools/badfs.c. Times in milliseconds, errors as positive errno. */
 export type Faults = Partial<
   Record<
-    'rdelay' | 'wdelay' | 'sdelay' | 'rerr' | 'werr' | 'fsyncerr' | 'rshort' | 'wshort' | 'direct',
+    | 'rdelay'
+    | 'wdelay'
+    | 'sdelay'
+    | 'rerr'
+    | 'werr'
+    | 'fsyncerr'
+    | 'flusherr'
+    | 'rshort'
+    | 'wshort'
+    | 'direct',
     number
   >
 >

@@ -3,7 +3,6 @@
 // man fcntl(2) F_OFD_SETLK, fsync(2): a file's entry is on the disk when its directory was synced.
 
 import { constants } from 'node:fs'
-import { readdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { Resource } from '../runtime/resource.ts'
 import type { Uring } from '../runtime/uring.ts'
@@ -11,6 +10,7 @@ import { EAGAIN, EEXIST, EOPNOTSUPP } from '../sys/errno.ts'
 import { checkResult, ringcoreError, type UringError } from '../sys/error.ts'
 import { syscallNumber } from '../sys/syscalls.ts'
 import { HEADER_BYTES, type SegmentKey, segmentName, startOfName } from './append-log-format.ts'
+import { node } from './node-fs.ts'
 
 export interface LogSegment {
   path: string
@@ -25,7 +25,7 @@ const FLOCK_BYTES = 32
 
 /** The segments in a directory, in order. */
 export async function listSegments(directory: string): Promise<LogSegment[]> {
-  const names = await readdir(directory)
+  const names = await node.readdir(directory)
   return names
     .map((name) => ({ path: join(directory, name), start: startOfName(name) }))
     .filter(({ start }) => start >= 0)

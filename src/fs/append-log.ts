@@ -8,10 +8,10 @@
 // fdatasync ends all: the kernel reports a lost page once and takes it for clean from then on, so trying again would prove nothing.
 
 import { defaultRing } from '../runtime/executor.ts'
-import { checkSignal, listen } from '../runtime/options.ts'
+import { checkSignal, listen, unlisten } from '../runtime/options.ts'
 import type { Resource } from '../runtime/resource.ts'
 import type { Uring } from '../runtime/uring.ts'
-import { AbortError, argumentTypeError, rangeError, ringcoreError, type UringError } from '../sys/error.ts'
+import { abortError, argumentTypeError, rangeError, ringcoreError, type UringError } from '../sys/error.ts'
 import { checkBoolean, checkInteger, checkObject } from '../sys/validate.ts'
 import { Batch } from './append-log-batch.ts'
 import { allocate, type LogDirectory } from './append-log-files.ts'
@@ -165,7 +165,7 @@ export class AppendLog {
         throw rangeError('record.byteLength', `<= ${this.recordMax} (see batchBytes)`, bytes.byteLength)
       const signal = options?.signal
       if (signal !== undefined) checkSignal(signal)
-      if (signal?.aborted === true) throw new AbortError(signal.reason)
+      if (signal?.aborted === true) throw abortError(signal)
       this.#checkOpen()
       const promise = new Promise(executor)
       const { resolve, reject } = made
@@ -256,15 +256,13 @@ export class AppendLog {
       this.#directory.closeLate()
       return
     }
-    try {
-      // Only space: where it is not given back, the next open takes it for the end as well.
-      if (this.#failure === null)
-        await ring.ftruncate(this.#file, HEADER_BYTES + this.#durable - this.#fileKey.start).catch(() => {})
-    } finally {
-      await ring.closeFile(this.#file)
-      await this.#directory.close()
-      for (const { bytes } of [this.#gathering, this.#other]) ring.free(bytes)
-    }
+    // Only space: where it is not given back, the next open takes it for the end as well.
+    if (this.#failure === null)
+      await ring.ftruncate(this.#file, HEADER_BYTES + this.#durable - this.#fileKey.start).catch(() => {})
+    // Whatever the first of them says, the lock is given back.
+    const closed = await Promise.allSettled([ring.closeFile(this.#file), this.#directory.close()])
+    if (!ring.closed) for (const { bytes } of [this.#gathering, this.#other]) ring.free(bytes)
+    for (const one of closed) if (one.status === 'rejected') throw one.reason
   }
 
   /** As `close`, for `await using`. */
@@ -289,8 +287,10 @@ export class AppendLog {
     const { signal } = entry
     if (signal !== undefined) {
       entry.onAbort = () => {
-        this.#queue.splice(this.#queue.indexOf(entry), 1)
-        entry.reject(new AbortError(signal.reason))
+        const at = this.#queue.indexOf(entry)
+        if (at < 0) return
+        this.#queue.splice(at, 1)
+        entry.reject(abortError(signal))
       }
       listen(signal, entry.onAbort)
     }
@@ -303,7 +303,7 @@ export class AppendLog {
     for (const entry of this.#queue) {
       const { record, resolve, reject, isFlush } = entry
       if (!isFlush && !this.#gathering.hasRoom(record.byteLength)) break
-      unlisten(entry)
+      forget(entry)
       if (isFlush) this.#gathering.join(resolve, reject)
       else this.#gathering.add(record, resolve, reject)
       count++
@@ -407,7 +407,7 @@ export class AppendLog {
     batch.reject(refusal)
     gathered.reject(refusal)
     for (const entry of this.#queue.splice(0)) {
-      unlisten(entry)
+      forget(entry)
       entry.reject(refusal)
     }
     gathered.begin(key, place)
@@ -424,8 +424,8 @@ export class AppendLog {
   }
 }
 
-function unlisten({ signal, onAbort }: Queued): void {
-  if (onAbort !== undefined) signal?.removeEventListener('abort', onAbort)
+function forget({ signal, onAbort }: Queued): void {
+  if (signal !== undefined && onAbort !== undefined) unlisten(signal, onAbort)
 }
 
 type StepResult =

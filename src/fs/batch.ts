@@ -4,9 +4,9 @@
 // No promise per job: a job tells `settle`, and only a consumer that has to wait gets a promise that is pending.
 
 import { defaultRing } from '../runtime/executor.ts'
-import { checkSignal, listen } from '../runtime/options.ts'
+import { checkSignal, listen, unlisten } from '../runtime/options.ts'
 import type { Uring } from '../runtime/uring.ts'
-import { AbortError, argumentTypeError, argumentValueError, ringClosedError } from '../sys/error.ts'
+import { abortError, argumentTypeError, argumentValueError, ringClosedError } from '../sys/error.ts'
 import { checkBoolean, checkFunction, checkInteger, checkObject } from '../sys/validate.ts'
 
 /** What is taken from: an array, a generator, a stream of paths … */
@@ -112,7 +112,7 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
   readonly #total: number | undefined
   #told = 0
   #lastTold = 0
-  readonly #onAbort = (): void => this.#stop(new AbortError(this.#options.signal?.reason))
+  readonly #onAbort = (): void => this.#stop(abortError(this.#options.signal!))
 
   constructor(
     source: Source<T>,
@@ -173,20 +173,28 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
     this.#ended = true
     this.#over = true
     this.#forget()
-    this.#options.signal?.removeEventListener('abort', this.#onAbort)
+    this.#unlisten()
     for (const { go } of this.#reserving.splice(0)) go()
-    if (!wasEnded) {
-      const returned = this.#source.return?.()
-      // A source that is asked for an item at this moment ends after that, which may take for ever.
-      if (this.#pulling) Promise.resolve(returned).catch(() => {})
-      else await returned
+    try {
+      if (!wasEnded) {
+        const returned = this.#source.return?.()
+        // A source that is asked for an item at this moment ends after that, which may take for ever.
+        if (this.#pulling) Promise.resolve(returned).catch(() => {})
+        else await returned
+      }
+    } finally {
+      if (this.#active > 0) {
+        await new Promise<void>((resolve) => {
+          this.#idle = resolve
+        })
+      }
+      for (const { resolve } of this.#waiting.splice(0)) resolve({ done: true, value: undefined })
     }
-    if (this.#active > 0) {
-      await new Promise<void>((resolve) => {
-        this.#idle = resolve
-      })
-    }
-    for (const { resolve } of this.#waiting.splice(0)) resolve({ done: true, value: undefined })
+  }
+
+  #unlisten(): void {
+    const { signal } = this.#options
+    if (signal !== undefined) unlisten(signal, this.#onAbort)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -194,7 +202,8 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
   }
 
   async #fail(error: Error): Promise<never> {
-    await this.return()
+    // What the source says to its end comes second, as in a loop.
+    await this.return().catch(() => {})
     throw error
   }
 
@@ -234,7 +243,7 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
       else resolve({ done: false, value: ready })
     }
     if (this.#ended && this.#active === 0 && this.#ready === 0) {
-      this.#options.signal?.removeEventListener('abort', this.#onAbort)
+      this.#unlisten()
       if (this.#told !== this.#files) this.#tell()
       for (const { resolve } of this.#waiting.splice(0)) resolve({ done: true, value: undefined })
     }
@@ -248,7 +257,7 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
     try {
       while (!this.#ended && this.#stopped === null && !this.#pulling && this.#hasRoom()) this.#pull()
     } catch (error) {
-      this.#stop(error as Error)
+      this.#sourceFailed(error)
     }
     this.#pumping = false
   }
@@ -263,15 +272,25 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
     ;(step as Promise<IteratorResult<T>>).then(
       (result) => {
         this.#pulling = false
-        this.#begin(result)
+        try {
+          this.#begin(result)
+        } catch (error) {
+          this.#sourceFailed(error)
+        }
         this.#pump()
         this.#deliver()
       },
       (error) => {
         this.#pulling = false
-        this.#stop(error)
+        this.#sourceFailed(error)
       },
     )
+  }
+
+  /** What threw has ended, and is not asked to `return`. */
+  #sourceFailed(error: unknown): void {
+    this.#ended = true
+    this.#stop(error as Error)
   }
 
   #hasRoom(): boolean {
@@ -280,7 +299,7 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
   }
 
   #begin(step: IteratorResult<T>): void {
-    if (this.#ended) return
+    if (this.#ended || this.#stopped !== null) return
     if (step.done === true) {
       this.#ended = true
       return
@@ -372,7 +391,11 @@ export class Batch<T, R extends Outcome> implements AsyncIterableIterator<R> {
     this.#told = this.#files
     this.#lastTold = performance.now()
     const [files, bytes, total] = [this.#files, this.#bytes, this.#total]
-    this.#options.onProgress?.(total === undefined ? { files, bytes } : { files, bytes, total })
+    try {
+      this.#options.onProgress?.(total === undefined ? { files, bytes } : { files, bytes, total })
+    } catch (error) {
+      this.#stop(error as Error)
+    }
   }
 }
 

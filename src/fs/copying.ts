@@ -3,7 +3,7 @@
 // Flow: cp.ts → this → copy-chain.ts, linked.ts, node:fs.
 // Names are bytes: paths are kept as latin1 text, one character a byte, so that names in any encoding are copied.
 
-import { constants, promises, readdir, readFileSync } from 'node:fs'
+import { constants, readdir, readFileSync } from 'node:fs'
 import { dirname, isAbsolute, resolve } from 'node:path'
 import { prepMkdirat } from '../op/prep-path.ts'
 import { putPath } from '../runtime/operations.ts'
@@ -14,6 +14,7 @@ import { CHAIN_FILES, CopyChains, type FileToCopy, SMALL } from './copy-chain.ts
 import { type CpOptions, copyByNode } from './cp.ts'
 import { CLOSED, chainLength, closedOr, runLinked } from './linked.ts'
 import { nameBytes, nameLatin1, nameText } from './names.ts'
+import { node } from './node-fs.ts'
 import { Tally } from './progress.ts'
 import { someNames } from './soft-chain.ts'
 import { type Found, StatChains } from './stat-chain.ts'
@@ -81,7 +82,7 @@ export class Copying {
       destFd: -1,
     }
     if (this.#options.filter === undefined) await this.#tally.countFirst(root.src, true)
-    if (isNew) await promises.mkdir(dest, mode | 0o700)
+    if (isNew) await node.mkdir(dest, mode | 0o700)
     this.#mustSetModes = await hasDefaultAcl(this.#ring, dest)
     this.#waiting.push(root)
     await new Promise<void>((resolve) => {
@@ -206,7 +207,7 @@ export class Copying {
       if (copied[i] === 'partly') await this.#large(directory, file, false)
       else {
         this.#count(file.size)
-        if (!this.#keepsMode(file.mode)) await promises.chmod(this.#destOf(directory, file), file.mode)
+        if (!this.#keepsMode(file.mode)) await node.chmod(this.#destOf(directory, file), file.mode)
         if (this.#options.preserveTimestamps === true)
           await this.#setTimes(this.#destOf(directory, file), file)
       }
@@ -232,13 +233,13 @@ export class Copying {
       await this.#watched(
         dest,
         file.size,
-        promises.copyFile(nameBytes(`${directory.src}/${file.name}`), dest, flags),
+        node.copyFile(nameBytes(`${directory.src}/${file.name}`), dest, flags),
       )
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !isNew) throw error
       return this.#byNode(directory, file.name)
     }
-    await promises.chmod(dest, file.mode)
+    await node.chmod(dest, file.mode)
     await this.#setTimes(dest, file)
     this.#count(0)
   }
@@ -271,9 +272,9 @@ export class Copying {
 
   async #link(directory: Directory, name: string): Promise<void> {
     const src = `${directory.src}/${name}`
-    let target = await promises.readlink(nameBytes(src), 'latin1')
+    let target = await node.readlink(nameBytes(src), 'latin1')
     if (this.#options.verbatimSymlinks !== true && !isAbsolute(target)) target = resolve(dirname(src), target)
-    await promises.symlink(nameBytes(target), nameBytes(`${directory.dest}/${name}`))
+    await node.symlink(nameBytes(target), nameBytes(`${directory.dest}/${name}`))
     this.#count(0)
   }
 
@@ -283,7 +284,7 @@ export class Copying {
   }
 
   async #setTimes(dest: string | Buffer, { atimeMs, mtimeMs }: Times): Promise<void> {
-    if (this.#options.preserveTimestamps === true) await promises.utimes(dest, atimeMs / 1000, mtimeMs / 1000)
+    if (this.#options.preserveTimestamps === true) await node.utimes(dest, atimeMs / 1000, mtimeMs / 1000)
   }
 
   // ---- directories
@@ -322,7 +323,7 @@ export class Copying {
   async #checkThere(parent: Directory, name: string): Promise<void> {
     const { errorOnExist = false, force = true } = this.#options
     const dest = nameBytes(`${parent.dest}/${name}`)
-    const isDirectory = (await promises.lstat(dest)).isDirectory()
+    const isDirectory = (await node.lstat(dest)).isDirectory()
     if (!isDirectory || (errorOnExist && !force)) await this.#byNode(parent, name)
     if (!this.#mustSetModes) this.#mustSetModes = await hasDefaultAcl(this.#ring, dest)
   }
@@ -334,7 +335,7 @@ export class Copying {
     const mode = directory.mode & 0o7777
     if (directory.isNew) {
       const made = (mode | 0o700) & ~this.#umask
-      if (made !== mode || this.#mustSetModes || (mode & 0o7000) !== 0) await promises.chmod(dest, mode)
+      if (made !== mode || this.#mustSetModes || (mode & 0o7000) !== 0) await node.chmod(dest, mode)
     }
     await this.#setTimes(dest, directory.times)
     this.#count(0)
@@ -350,7 +351,7 @@ export class Copying {
     if (this.#ring.closed) throw ringClosedError()
     for (const [i, one] of found.entries()) {
       // Node's way has the error, or finds what has come meanwhile.
-      if (one === null) found[i] = await promises.lstat(nameBytes(`${directory.src}/${names[i]!}`))
+      if (one === null) found[i] = await node.lstat(nameBytes(`${directory.src}/${names[i]!}`))
     }
     return found as Found[]
   }
@@ -382,27 +383,31 @@ export class Copying {
   }
 }
 
-/** Tells now and then how long a file is, until `copied` settles. */
+/** Tells now and then how long a file is, until `copied` settles; what `tell` throws is thrown then. */
 export async function watchGrowth(
   dest: string | Buffer,
   copied: Promise<void>,
   tell: (bytes: number) => void,
 ): Promise<void> {
   let isOver = false
-  const timer = setInterval(() => {
-    promises.stat(dest).then(
-      ({ size }) => {
-        if (!isOver) tell(size)
-      },
-      () => {}, // not there yet
-    )
-  }, PROGRESS_MS)
+  const thrown: unknown[] = []
+  const look = async (): Promise<void> => {
+    const stats = await node.stat(dest).catch(() => null) // not there yet
+    if (stats === null || isOver || thrown.length > 0) return
+    try {
+      tell(stats.size)
+    } catch (error) {
+      thrown.push(error)
+    }
+  }
+  const timer = setInterval(look, PROGRESS_MS)
   try {
     await copied
   } finally {
     isOver = true
     clearInterval(timer)
   }
+  if (thrown.length > 0) throw thrown[0]
 }
 
 /** The names in a directory, in latin1. */

@@ -1,7 +1,7 @@
 // Copies files and trees: `cp`, with the results and errors of fs.promises.cp.
 // Flow: the program, fs → this → copying.ts (trees); fs.promises.cp for single names and what is rare.
 
-import { type BigIntStats, constants, promises } from 'node:fs'
+import { type BigIntStats, constants } from 'node:fs'
 import { dirname, parse, resolve, sep } from 'node:path'
 import { defaultRing } from '../runtime/executor.ts'
 import { checkPath, type PathLike } from '../runtime/operations.ts'
@@ -13,6 +13,7 @@ import { AbortError, ringClosedError, ringcoreError } from '../sys/error.ts'
 import { checkBoolean, checkFunction, checkInteger, checkObject } from '../sys/validate.ts'
 import type { Progress } from './batch.ts'
 import { Copying, watchGrowth } from './copying.ts'
+import { node } from './node-fs.ts'
 
 export interface CpOptions {
   /** Copies directories with all that is in them; default false. */
@@ -99,7 +100,7 @@ export async function cp(source: PathLike, destination: PathLike, options: CpOpt
   if (onProgress === undefined) return copied
   const total = options.countFirst === true && filter === undefined ? { total: 1 } : {}
   await watchGrowth(dest, copied, (bytes) => onProgress({ files: 0, bytes, ...total }))
-  const stats = await promises.stat(dest).catch(() => null) // the filter may have refused it
+  const stats = await node.stat(dest).catch(() => null) // the filter may have refused it
   onProgress({
     files: stats === null ? 0 : 1,
     bytes: stats?.isFile() === true ? stats.size : 0,
@@ -114,7 +115,7 @@ export function copyByNode(src: string, dest: string, options: CpOptions, filter
     const { filter } = own
     own.filter = (from, to) => from === src || filter(from, to)
   }
-  return promises.cp(src, dest, own)
+  return node.cp(src, dest, own)
 }
 
 interface Found {
@@ -124,8 +125,8 @@ interface Found {
 
 async function look(src: string, dest: string): Promise<Found> {
   const [own, other] = await Promise.all([
-    promises.lstat(src, { bigint: true }),
-    promises.lstat(dest, { bigint: true }).catch((error) => {
+    node.lstat(src, { bigint: true }),
+    node.lstat(dest, { bigint: true }).catch((error) => {
       if (error.code === 'ENOENT') return null
       throw error
     }),
@@ -155,14 +156,14 @@ async function checkTree(
   const srcParent = resolve(dirname(src))
   for (let parent = resolve(dirname(dest)); ; parent = dirname(parent)) {
     if (parent === srcParent || parent === parse(parent).root) break
-    const up = await promises.stat(parent, { bigint: true }).catch((error) => {
+    const up = await node.stat(parent, { bigint: true }).catch((error) => {
       if (error.code === 'ENOENT') return null
       throw error
     })
     if (up === null) break
     if (isSame(stats, up)) throw cpError('EINVAL', below, dest)
   }
-  if (there === null) await promises.mkdir(dirname(dest), { recursive: true })
+  if (there === null) await node.mkdir(dirname(dest), { recursive: true })
   else if (options.errorOnExist === true && options.force === false)
     throw cpError('EEXIST', `${dest} already exists`, dest)
 }
@@ -191,5 +192,7 @@ export function cpError(kind: keyof typeof CP_ERRORS, message: string, path: str
   const [code, title, name, errno] = CP_ERRORS[kind]
   const error = ringcoreError(Error, code, `${title}: cp returned ${name} (${message}) ${path}`)
   const info = { message, path, syscall: 'cp', errno, code: name }
-  return Object.assign(error, { name: 'SystemError', info, errno, syscall: 'cp', path })
+  // As in Node, the name is no property that a loop over the error meets.
+  Object.defineProperty(error, 'name', { value: 'SystemError', configurable: true, writable: true })
+  return Object.assign(error, { info, errno, syscall: 'cp', path })
 }

@@ -18,6 +18,7 @@ import { defaultRing } from '../runtime/executor.ts'
 import type { Lent } from '../runtime/memory-pool.ts'
 import { requireOpcode } from '../runtime/opcode-gate.ts'
 import { checkRange, checkView, type PathLike } from '../runtime/operations.ts'
+import { closeSurely } from '../runtime/operations-path.ts'
 import type { OperationOptions } from '../runtime/options.ts'
 import { type FixedFile, Resource } from '../runtime/resource.ts'
 import type { Slot } from '../runtime/slots.ts'
@@ -449,13 +450,18 @@ export class DirectFile {
   async #close(): Promise<void> {
     const fd = this.#resource.surrender()
     await this.#resource.unused()
-    if (this.#fixed !== null && !this.#ring.closed) {
-      await this.#ring.filesUpdate([this.#fixed], [-1])
-      this.#ring.freeFixedFile(this.#fixed)
+    try {
+      if (this.#fixed !== null && !this.#ring.closed) {
+        await this.#ring.filesUpdate([this.#fixed], [-1])
+        this.#ring.freeFixedFile(this.#fixed)
+      }
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ERR_RING_CLOSED') throw error // with a closed ring went its table
+    } finally {
+      // A closed ring takes no more requests, but the descriptor is still ours to close.
+      if (this.#cold.closed) this.#cold.engine.closeLate(fd)
+      else await closeSurely(this.#cold, fd)
     }
-    // A closed ring takes no more requests, but the descriptor is still ours to close.
-    if (this.#cold.closed) this.#cold.engine.closeLate(fd)
-    else await this.#cold.closeFile(fd)
   }
 
   /** As `close`, for `await using`. */

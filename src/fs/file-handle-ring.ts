@@ -62,6 +62,7 @@ export function ringHandleClass({
       length?: unknown,
       position?: unknown,
     ): Promise<unknown> {
+      if (!FileHandle.#isOurs(this)) return super.read(buffer, offset, length, position)
       // The usual form first: everything in place, and nothing that needs explaining.
       const at = position ?? -1
       const from = offset ?? 0
@@ -146,13 +147,18 @@ export function ringHandleClass({
       }
     }
 
+    /** A method may be called on something else; that is Node's to refuse, or to serve when it is a handle of its own. */
+    static #isOurs(receiver: unknown): receiver is FileHandle {
+      return typeof receiver === 'object' && receiver !== null && #user in receiver
+    }
+
     /** The ring, or null when the file is closed or there is none. */
-    #ring(): Uring | null {
-      return (this[kFd] as number) < 0 ? null : ringNow()
+    static #ringOf(receiver: unknown): Uring | null {
+      return FileHandle.#isOurs(receiver) && (receiver[kFd] as number) >= 0 ? ringNow() : null
     }
 
     override async readv(buffers: unknown, position?: unknown): Promise<unknown> {
-      const ring = this.#ring()
+      const ring = FileHandle.#ringOf(this)
       const vector = plainVector(buffers, position)
       if (ring === null || vector === null || !this.#canBeAt(vector.position, ring))
         return super.readv(buffers, position)
@@ -170,7 +176,7 @@ export function ringHandleClass({
       length?: unknown,
       position?: unknown,
     ): Promise<unknown> {
-      const ring = this.#ring()
+      const ring = FileHandle.#ringOf(this)
       const params = plainWriteParams(buffer, offset, length, position)
       if (ring === null || params === null || !this.#canBeAt(params.position, ring))
         return super.write(buffer, offset, length, position)
@@ -181,7 +187,7 @@ export function ringHandleClass({
     }
 
     override async writev(buffers: unknown, position?: unknown): Promise<unknown> {
-      const ring = this.#ring()
+      const ring = FileHandle.#ringOf(this)
       const vector = plainVector(buffers, position)
       if (ring === null || vector === null || !this.#canBeAt(vector.position, ring))
         return super.writev(buffers, position)
@@ -192,7 +198,7 @@ export function ringHandleClass({
     }
 
     override async readFile(options?: unknown): Promise<unknown> {
-      const ring = this.#ring()
+      const ring = FileHandle.#ringOf(this)
       const plain = plainFileOptions(options, 0)
       if (ring === null || plain === null) return super.readFile(options)
       const { encoding, signal } = plain
@@ -204,43 +210,45 @@ export function ringHandleClass({
     }
 
     override async writeFile(data: unknown, options?: unknown): Promise<unknown> {
-      return this.#writeFile(data, options) ?? super.writeFile(data, options)
+      return FileHandle.#writeFile(this, data, options) ?? super.writeFile(data, options)
     }
 
     override async appendFile(data: unknown, options?: unknown): Promise<unknown> {
-      return this.#writeFile(data, options) ?? super.appendFile(data, options)
+      return FileHandle.#writeFile(this, data, options) ?? super.appendFile(data, options)
     }
 
-    #writeFile(data: unknown, options: unknown): Promise<void> | null {
-      const ring = this.#ring()
+    static #writeFile(handle: FileHandle, data: unknown, options: unknown): Promise<void> | null {
+      const ring = FileHandle.#ringOf(handle)
       const plain = plainFileOptions(options, 0)
       if (ring === null || plain === null) return null
       const { encoding, signal } = plain
       const content = dataOf(data, encoding)
-      return content === null ? null : this.#use(ring, (file) => writeAllOf(file, content, encoding, signal))
+      return content === null
+        ? null
+        : handle.#use(ring, (file) => writeAllOf(file, content, encoding, signal))
     }
 
     override async stat(options?: unknown): Promise<Stats | BigIntStats> {
-      const ring = this.#ring()
+      const ring = FileHandle.#ringOf(this)
       const plain = plainStatOptions(options)
       if (ring === null || plain === null || !statsAreKnown) return super.stat(options) as Promise<Stats>
       return this.#use(ring, (file) => statThroughRing(ring, file, plain.bigint), 'fstat')
     }
 
     override async truncate(length: unknown = 0): Promise<unknown> {
-      const ring = this.#ring()
+      const ring = FileHandle.#ringOf(this)
       if (ring === null || !Number.isSafeInteger(length) || !canDo(ring, IORING_OP_FTRUNCATE))
         return super.truncate(length)
       return this.#use(ring, ({ fd }) => ring.ftruncate(fd, Math.max(0, length as number)))
     }
 
     override async sync(): Promise<unknown> {
-      const ring = this.#ring()
+      const ring = FileHandle.#ringOf(this)
       return ring === null ? super.sync() : this.#use(ring, ({ fd }) => ring.fsync(fd))
     }
 
     override async datasync(): Promise<unknown> {
-      const ring = this.#ring()
+      const ring = FileHandle.#ringOf(this)
       if (ring === null) return super.datasync()
       return this.#use(ring, ({ fd }) => ring.fsync(fd, { datasync: true }), 'fdatasync')
     }

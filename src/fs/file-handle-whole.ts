@@ -126,7 +126,7 @@ export async function writeAllOf(
   signal?: AbortSignal,
 ): Promise<void> {
   checkAborted(signal)
-  if (data instanceof Uint8Array) return writePieces(file, data, signal)
+  if (ArrayBuffer.isView(data)) return writePieces(file, data, signal)
   for await (const one of data) {
     checkAborted(signal)
     const piece = ArrayBuffer.isView(one)

@@ -5,9 +5,11 @@
 // dropped without a close, Node's own rule of the running version applies. Node's class keeps counting who uses the file; an
 // operation on the ring is one more user, so neither close() nor the garbage collector can take the file away under it.
 
-import node, { type FileHandle } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
+import { closeSurely } from '../runtime/operations-path.ts'
 import { findInternals, type Internals } from './file-handle-internals.ts'
 import { ringHandleClass } from './file-handle-ring.ts'
+import { node } from './node-fs.ts'
 import { ringNow } from './promises-backend.ts'
 import { retold } from './promises-errors.ts'
 
@@ -72,11 +74,9 @@ async function closeThroughRing(this: InstanceType<Internals['Native']>): Promis
   if (ring === null || fd < 0) return nativeClose.call(this)
   this.releaseFD()
   try {
-    await ring.closeFile(fd)
+    await closeSurely(ring, fd)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_RING_CLOSED') throw retold(error)
-    // The program closed the ring meanwhile: the request was taken back, and the file is still ours to close.
-    ring.engine.closeLate(fd)
+    throw retold(error)
   }
 }
 

@@ -7,7 +7,8 @@ import type { ReadOptions } from '../runtime/operations-file.ts'
 import type { OpenOptions } from '../runtime/operations-path.ts'
 import { Resource } from '../runtime/resource.ts'
 import type { Uring } from '../runtime/uring.ts'
-import { invalidArgument } from '../sys/error.ts'
+import { EIO } from '../sys/errno.ts'
+import { errnoError, invalidArgument } from '../sys/error.ts'
 import type { Statx } from '../sys/statx.ts'
 import { checkFd, checkInteger } from '../sys/validate.ts'
 
@@ -114,20 +115,26 @@ export class File {
     let written = 0
     while (written < buffer.byteLength) {
       try {
-        written += await this.write(buffer.subarray(written))
+        const bytes = await this.write(buffer.subarray(written))
+        if (bytes === 0) throw errnoError(-EIO, 'write')
+        written += bytes
       } catch (error) {
         throw Object.assign(error as Error, { written })
       }
     }
   }
 
-  /** Reads from the own offset to the end. */
-  async readToEnd(): Promise<Buffer> {
+  /**
+   * Reads from the own offset to the end.
+   * @param options.signal ends the read that is under way, as of a pipe where nothing comes
+   */
+  async readToEnd(options?: Pick<ReadOptions, 'signal'>): Promise<Buffer> {
+    const signal = options?.signal
     // Most files are small, and asking for the size costs more than reading them: the kernel hands each statx to a worker.
     let buffer: Buffer = Buffer.allocUnsafe(FIRST_READ)
     let filled = 0
     for (;;) {
-      const bytes = await this.read(buffer, { offset: filled })
+      const bytes = await this.read(buffer, { offset: filled, signal })
       if (bytes === 0) break
       filled += bytes
       if (filled < buffer.length) continue

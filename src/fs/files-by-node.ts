@@ -1,10 +1,11 @@
 // Batches where no ring can be made: the jobs of readFiles, writeFiles and stats through node:fs, with the same results and errors.
-// Flow: read-files.ts, write-files.ts, stats.ts → this → node:fs/promises. Order, limits and aborts are batch.ts's, as with a ring.
+// Flow: read-files.ts, write-files.ts, stats.ts → this → node:fs/node. Order, limits and aborts are batch.ts's, as with a ring.
 
-import { type BigIntStats, type PathLike, promises } from 'node:fs'
+import type { BigIntStats, PathLike } from 'node:fs'
 import { pathText } from '../runtime/operations-path.ts'
 import { errnoError } from '../sys/error.ts'
 import { STATX_FOR_STATS, type Statx } from '../sys/statx.ts'
+import { node } from './node-fs.ts'
 import type { WriteMode } from './write-trip.ts'
 
 type Name = string | Uint8Array
@@ -23,7 +24,7 @@ export async function readByNode(
   signal?: AbortSignal,
 ): Promise<Buffer> {
   try {
-    const handle = await promises.open(name as PathLike, flags)
+    const handle = await node.open(name as PathLike, flags)
     try {
       const { size } = await handle.stat()
       if (size > SMALL) await reserve(size)
@@ -44,7 +45,7 @@ export async function writeByNode(
 ): Promise<void> {
   const bytes = data.length > COPIED ? data : Uint8Array.from(data)
   try {
-    await promises.writeFile(name as PathLike, bytes, {
+    await node.writeFile(name as PathLike, bytes, {
       flag: flags as unknown as string, // a number is as good: see Node's stringToFlags
       mode,
       flush,
@@ -57,9 +58,7 @@ export async function writeByNode(
 
 export async function statByNode(name: Name, followSymlinks: boolean): Promise<Statx> {
   const options = { bigint: true } as const
-  const asked = followSymlinks
-    ? promises.stat(name as PathLike, options)
-    : promises.lstat(name as PathLike, options)
+  const asked = followSymlinks ? node.stat(name as PathLike, options) : node.lstat(name as PathLike, options)
   return statxOf(await asked)
 }
 

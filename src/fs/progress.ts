@@ -1,10 +1,10 @@
 // How far a tree is: what `cp` and `rm` tell to `onProgress`.
 // Flow: removal.ts, copying.ts, trees-by-node.ts → this.
 
-import { promises } from 'node:fs'
 import { AbortError } from '../sys/error.ts'
 import type { Progress } from './batch.ts'
 import { nameBytes } from './names.ts'
+import { node } from './node-fs.ts'
 
 const EVERY_MS = 100
 
@@ -55,7 +55,7 @@ async function countNames(latin1: string, signal: AbortSignal | undefined): Prom
   const waiting = [latin1]
   for (let directory = waiting.pop(); directory !== undefined; directory = waiting.pop()) {
     if (signal?.aborted === true) throw new AbortError(signal.reason)
-    const listed = promises.readdir(nameBytes(directory), { encoding: 'latin1', withFileTypes: true })
+    const listed = node.readdir(nameBytes(directory), { encoding: 'latin1', withFileTypes: true })
     for (const entry of await listed.catch(() => [])) {
       count++
       if (entry.isDirectory()) waiting.push(`${directory}/${entry.name}`)

@@ -3,15 +3,24 @@
 // Everything else is null here and goes to Node's own function, whose errors are then Node's to the letter, in every version.
 
 import { fileURLToPath } from 'node:url'
+import { types } from 'node:util'
 import { openFlags } from '../runtime/operations-path.ts'
 
 const INT32_MAX = 0x7fffffff
 const UINT32_MAX = 0xffffffff
 
-/** A path for the kernel, or null. The empty path is Node's: for statx(2) it would mean the directory itself. */
+/** Newer than the library that the types are of; every Node here has it. */
+const isWellFormed = (text: string): boolean =>
+  (text as unknown as { isWellFormed(): boolean }).isWellFormed()
+
+/**
+ * A path for the kernel, or null. The empty path is Node's: for statx(2) it would mean the directory itself. So is half a surrogate
+ * pair, which Node's errors show as what it becomes in UTF-8.
+ */
 export function plainPath(path: unknown): string | Uint8Array | null {
-  if (typeof path === 'string') return path.length > 0 && !path.includes('\0') ? path : null
-  if (path instanceof Uint8Array) return path.length > 0 && !path.includes(0) ? path : null
+  if (typeof path === 'string')
+    return path.length > 0 && !path.includes('\0') && isWellFormed(path) ? path : null
+  if (types.isUint8Array(path)) return path.length > 0 && !path.includes(0) ? path : null
   if (!(path instanceof URL)) return null
   try {
     return plainPath(fileURLToPath(path))
@@ -81,7 +90,8 @@ export function plainFileOptions(options: unknown, flag: number): WholeFileOptio
   const bits = given.flag ? plainFlags(given.flag) : flag
   const mode = plainMode(given.mode, 0o666)
   if (bits === null || mode === null) return null
-  if (signal !== undefined && !(signal instanceof AbortSignal)) return null
+  // Node only asks a signal whether it has aborted. What is none of its own may refuse more than that.
+  if (signal !== undefined && (!(signal instanceof AbortSignal) || types.isProxy(signal))) return null
   plain.flag = bits
   plain.mode = mode
   plain.signal = signal

@@ -3,6 +3,12 @@
 
 import { errnoError, UringError } from '../sys/error.ts'
 
+/** When the close fails too: Node tells both, with the message and code of the first. */
+export function bothErrors(error: unknown, ofClose: unknown): unknown {
+  const { message, code } = error as NodeJS.ErrnoException
+  return Object.assign(new AggregateError([error, ofClose], message), { code })
+}
+
 /**
  * The error as Node's function would give it, with a stack that leads to the function's caller: what a completion throws has only
  * the event loop below it.

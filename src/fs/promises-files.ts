@@ -2,11 +2,12 @@
 // Flow: promises.ts → this → read-file.ts, write-file.ts (bytes); open and FileHandle for data that comes in pieces.
 
 import type { PathLike } from 'node:fs'
-import node, { type FileHandle } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { pathText } from '../runtime/operations-path.ts'
 import { abortError, errnoError, UringError } from '../sys/error.ts'
 import { isRingHandle } from './file-handle.ts'
 import { dataOf } from './file-handle-params.ts'
+import { node } from './node-fs.ts'
 import { plainFileOptions, plainFlags, plainPath } from './promises-arguments.ts'
 import { ringNow } from './promises-backend.ts'
 import { retold } from './promises-errors.ts'
@@ -22,11 +23,14 @@ const READ = plainFlags('r')!
 const WRITE = plainFlags('w')!
 const APPEND = plainFlags('a')!
 
+/** A handle of ours; of a closed one these functions do not say the same as its methods, so that is for Node's. */
+const isOpen = (path: unknown): path is FileHandle => isRingHandle(path) && path.fd >= 0
+
 export async function readFile(
   path: PathLike | FileHandle,
   options: ReadFileOptions,
 ): Promise<Buffer | string> {
-  if (isRingHandle(path)) return path.readFile(options)
+  if (isOpen(path)) return path.readFile(options)
   const ring = ringNow()
   const name = plainPath(path)
   const plain = plainFileOptions(options, READ)
@@ -62,7 +66,7 @@ export async function writeFile(
   data: Data,
   options: WriteFileOptions,
 ): Promise<void> {
-  if (isRingHandle(path)) return path.writeFile(data, options)
+  if (isOpen(path)) return path.writeFile(data, options)
   return (await writeWhole(path, data, options, WRITE)) ? undefined : node.writeFile(path, data, options)
 }
 
@@ -71,7 +75,7 @@ export async function appendFile(
   data: string | Uint8Array,
   options: WriteFileOptions,
 ): Promise<void> {
-  if (isRingHandle(path)) return path.appendFile(data, options)
+  if (isOpen(path)) return path.appendFile(data, options)
   return (await writeWhole(path, data, options, APPEND)) ? undefined : node.appendFile(path, data, options)
 }
 
@@ -90,7 +94,7 @@ async function writeWhole(
   const content = dataOf(data, encoding)
   if (content === null) return false
   if (signal?.aborted === true) throw abortError(signal)
-  if (content instanceof Uint8Array) {
+  if (ArrayBuffer.isView(content)) {
     try {
       await writeWholeFile(name, content, { ring, flag, mode, flush, signal })
     } catch (error) {

@@ -2,14 +2,15 @@
 // Flow: promises.ts → this → Uring (renameat, unlinkat …); node:fs/promises for arguments that need explaining.
 
 import type { BigIntStats, PathLike, Stats } from 'node:fs'
-import node, { type FileHandle } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import type { Uring } from '../runtime/uring.ts'
 import { IORING_OP_FTRUNCATE } from '../sys/abi.ts'
 import { AT_REMOVEDIR } from '../sys/constants.ts'
 import { handlesNow } from './file-handle.ts'
+import { node } from './node-fs.ts'
 import { plainFlags, plainMode, plainPath, plainStatOptions } from './promises-arguments.ts'
 import { canDo, ringNow } from './promises-backend.ts'
-import { retold } from './promises-errors.ts'
+import { bothErrors, retold } from './promises-errors.ts'
 import { statsAreKnown, statThroughRing } from './promises-stats.ts'
 
 export async function open(
@@ -136,13 +137,15 @@ export async function truncate(path: PathLike, length: number | undefined = 0): 
 
 const canTruncate = (ring: Uring): boolean => canDo(ring, IORING_OP_FTRUNCATE)
 
-/** Closes the file behind `work`, and waits for that; the first error is the one that is told. */
+/** Closes the file behind `work`, and waits for that. */
 export async function withFile<T>(handle: FileHandle, work: (handle: FileHandle) => Promise<T>): Promise<T> {
   let result: T
   try {
     result = await work(handle)
   } catch (error) {
-    await handle.close().catch(() => {})
+    await handle.close().catch((ofClose: unknown) => {
+      throw bothErrors(error, ofClose)
+    })
     throw error
   }
   await handle.close()

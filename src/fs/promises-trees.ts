@@ -2,8 +2,9 @@
 // Flow: promises.ts → this → rm.ts, cp.ts; trees-by-node.ts where there is no ring, node:fs/promises for arguments that need explaining.
 
 import type { PathLike } from 'node:fs'
-import node from 'node:fs/promises'
 import { cp as cpOnRing } from './cp.ts'
+import { node } from './node-fs.ts'
+import type { Told } from './progress.ts'
 import { plainPath } from './promises-arguments.ts'
 import { ringNow } from './promises-backend.ts'
 import { retold } from './promises-errors.ts'
@@ -13,8 +14,13 @@ import { cpByNode, rmByNode } from './trees-by-node.ts'
 type RmOptions = Parameters<typeof node.rm>[1]
 type CpOptions = Parameters<typeof node.cp>[2]
 
-const isPlain = (options: unknown): options is object | undefined =>
-  options === undefined || (typeof options === 'object' && options !== null && !Array.isArray(options))
+/** Whether ours can take it. An option that is there and undefined is an error of Node's, unless there are options that only we have. */
+function isPlain(options: unknown): options is object | undefined {
+  if (options === undefined) return true
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) return false
+  const { signal, onProgress } = options as Told
+  return signal !== undefined || onProgress !== undefined || !Object.values(options).includes(undefined)
+}
 
 export async function rm(path: PathLike, options: RmOptions): Promise<void> {
   const ring = ringNow()

@@ -2,9 +2,9 @@
 // Flow: programs → this → promises-paths.ts, promises-files.ts, promises-trees.ts, promises-batches.ts, file-handle.ts, direct-file.ts, append-log.ts; node:fs/promises for all that has no opcode.
 // docs/fs.md says which function goes which way, and why.
 
-import node from 'node:fs/promises'
 import { AppendLog } from './append-log.ts'
 import { DirectFile } from './direct-file.ts'
+import { node } from './node-fs.ts'
 import { type Backend, backend } from './promises-backend.ts'
 import { readFiles, stats, walk, writeFiles } from './promises-batches.ts'
 import * as files from './promises-files.ts'

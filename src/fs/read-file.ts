@@ -44,6 +44,7 @@ export function readFile(path: PathLike, options?: ReadFileOptions): Promise<Buf
     return trips.later(
       (later) => later.start(name, flags, signal),
       () => readThroughFile(name, flags, ring, signal),
+      signal,
     )
   } catch (error) {
     return Promise.reject(error)

@@ -120,6 +120,7 @@ function throughTrips(ring: Uring, flags: number, signal: AbortSignal | undefine
       .later(
         (later) => later.start(name, flags, signal),
         () => readThroughFile(name, flags, ring, signal),
+        signal,
       )
       .then(
         (data) => reading.done(data),

@@ -74,6 +74,13 @@ export class ReadTrip extends Trip<Buffer> {
 
   #begin(name: string | Uint8Array, flags: number, signal: AbortSignal | undefined): void {
     const { engine } = this.ring
+    try {
+      this.watch(signal)
+    } catch (error) {
+      this.receiver = null
+      this.#pool.give(this)
+      throw error
+    }
     this.#name = name
     this.#flags = flags
     const open = this.begin(IORING_OP_OPENAT, this.#open, IOSQE_IO_LINK)
@@ -86,7 +93,7 @@ export class ReadTrip extends Trip<Buffer> {
     const tail = this.begin(IORING_OP_READ, this.#tail, IOSQE_FIXED_FILE)
     prepRead(tail.sqe, this.file.index, this.#roomAddress + ROOM, TAIL, -1)
     engine.commit(tail)
-    this.watch(signal)
+    this.begun()
   }
 
   protected arrived(): void {
@@ -247,7 +254,7 @@ export async function readThroughFile(
 ): Promise<Buffer> {
   const file = await File.open(name, flags, { ring, signal })
   try {
-    return await file.readToEnd()
+    return await file.readToEnd({ signal })
   } finally {
     await file.close()
   }

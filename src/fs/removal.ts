@@ -145,7 +145,11 @@ export class Removal {
 
   #done(): void {
     this.#busy--
-    this.#tally.tellSometimes()
+    try {
+      this.#tally.tellSometimes()
+    } catch (error) {
+      this.#error ??= error as Error // of the caller's onProgress
+    }
     this.#next()
   }
 

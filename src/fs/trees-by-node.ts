@@ -2,13 +2,13 @@
 // Flow: promises-trees.ts, rm.ts → this → node:fs/promises.
 
 import type { CopyOptions, RmOptions as NodeRmOptions, PathLike } from 'node:fs'
-import node from 'node:fs/promises'
 import { checkPath } from '../runtime/operations.ts'
 import { checkSignal } from '../runtime/options.ts'
 import { AbortError } from '../sys/error.ts'
 import { checkBoolean, checkFunction } from '../sys/validate.ts'
 import type { CpOptions } from './cp.ts'
 import { nameBytes, nameLatin1 } from './names.ts'
+import { node } from './node-fs.ts'
 import { Tally, type Told } from './progress.ts'
 import type { RmOptions } from './rm.ts'
 

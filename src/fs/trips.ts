@@ -2,12 +2,12 @@
 // of its own; its memory and its descriptor serve the next trip after it, so a file costs its promise and its bytes.
 // Flow: read-trip.ts, write-trip.ts → this → runtime.
 
-import { listen } from '../runtime/options.ts'
+import { hasAborted, listen, unlisten } from '../runtime/options.ts'
 import type { FixedFile } from '../runtime/resource.ts'
 import type { Sink, Slot } from '../runtime/slots.ts'
 import type { Uring } from '../runtime/uring.ts'
 import { ECANCELED, EINTR } from '../sys/errno.ts'
-import { AbortError, errnoError, ringClosedError } from '../sys/error.ts'
+import { abortError, errnoError, ringClosedError } from '../sys/error.ts'
 
 /** Trips under way at once on one ring; what is beyond takes the longer way, through a File. */
 const TRIPS = 128
@@ -80,12 +80,16 @@ export abstract class Trip<T> {
     return slot
   }
 
-  /** Asks the kernel to cancel the steps when the signal aborts. */
+  /** Asks the kernel to cancel the steps when the signal aborts; to be called before they begin, as the signal may throw. */
   protected watch(signal: AbortSignal | undefined): void {
     if (signal === undefined) return
+    listen(signal, this.#onAbort)
     this.signal = signal
-    if (signal.aborted) this.#cancel()
-    else listen(signal, this.#onAbort)
+  }
+
+  /** The steps have begun: an abort that came before is heard now. */
+  protected begun(): void {
+    if (hasAborted(this.signal)) this.#cancel()
   }
 
   stepEnded(): void {
@@ -127,14 +131,14 @@ export abstract class Trip<T> {
   #unwatch(): void {
     this.receiver = null
     if (this.signal === null) return
-    this.signal.removeEventListener('abort', this.#onAbort)
+    unlisten(this.signal, this.#onAbort)
     this.signal = null
   }
 
   /** The error of a step, in the words of node:fs/promises: since Node 26 those of read and write name the file too. */
   protected errorOf(res: number, syscall: string): Error {
     if (res === -ECANCELED || res === -EINTR || res === ERESTARTSYS) {
-      if (this.signal?.aborted === true) return new AbortError(this.signal.reason)
+      if (hasAborted(this.signal)) return abortError(this.signal)
       if (this.ring.closed) return ringClosedError()
     }
     return errnoError(res, syscall, { path: this.path })
@@ -163,11 +167,14 @@ export class Trips<T> {
     const free = this.free.pop()
     if (free !== undefined) return free
     if (this.#made === TRIPS) return null
+    let file: FixedFile | null = null
     try {
-      const made = this.#make(this, this.ring.fixedFile())
+      file = this.ring.fixedFile()
+      const made = this.#make(this, file)
       this.#made++
       return made
     } catch (error) {
+      if (file !== null) this.ring.freeFixedFile(file)
       const { code } = error as NodeJS.ErrnoException
       if (code !== 'EMFILE' && code !== 'ERR_INVALID_STATE' && code !== 'ERR_OUT_OF_RANGE') throw error
       return null
@@ -178,18 +185,39 @@ export class Trips<T> {
    * Begins when a trip is free.
    * @param otherwise begins instead where no trip can be had at all
    */
-  async later<R>(start: (trip: T) => Promise<R>, otherwise: () => Promise<R>): Promise<R> {
+  async later<R>(
+    start: (trip: T) => Promise<R>,
+    otherwise: () => Promise<R>,
+    signal: AbortSignal | undefined,
+  ): Promise<R> {
     const { engine } = this.ring
-    while (!engine.closed) {
+    while (!engine.closed && signal?.aborted !== true) {
       const trip = this.take()
       if (trip !== null) return start(trip)
       if (engine.hasRoom(this.#steps)) {
         if (this.#made === 0) return otherwise()
-        await new Promise<void>((resolve) => this.#waiting.push(resolve))
-      } else await engine.later(() => Promise.resolve(), undefined, this.#steps)
+        await this.#turn(signal)
+      } else await engine.later(() => Promise.resolve(), { signal }, this.#steps)
     }
     this.#waiting.shift()?.() // nobody else will wake the others
-    throw ringClosedError()
+    throw signal?.aborted === true ? abortError(signal) : ringClosedError()
+  }
+
+  /** Resolves when it may be worth a look, or at an abort: before it lie files that may take for ever, such as pipes. */
+  async #turn(signal: AbortSignal | undefined): Promise<void> {
+    let wake!: () => void
+    const woken = new Promise<void>((resolve) => {
+      wake = resolve
+    })
+    const onAbort = (): void => {
+      const at = this.#waiting.indexOf(wake)
+      if (at >= 0) this.#waiting.splice(at, 1)
+      wake()
+    }
+    if (signal !== undefined) listen(signal, onAbort)
+    this.#waiting.push(wake)
+    await woken
+    if (signal !== undefined) unlisten(signal, onAbort)
   }
 
   /** A trip has ended. */

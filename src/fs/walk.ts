@@ -2,7 +2,7 @@
 // at once; metadata, where it is asked for, comes from chains of statx.
 // Flow: the program, cli/du-command.ts → this → node:fs (readdir), stats.ts.
 
-import { type Dirent, promises } from 'node:fs'
+import type { Dirent } from 'node:fs'
 import { checkPath, type PathLike } from '../runtime/operations.ts'
 import { pathText } from '../runtime/operations-path.ts'
 import { checkSignal } from '../runtime/options.ts'
@@ -11,6 +11,7 @@ import { AbortError } from '../sys/error.ts'
 import type { Statx } from '../sys/statx.ts'
 import { checkBoolean, checkFunction, checkInteger, checkObject } from '../sys/validate.ts'
 import { type ChooseRing, givenOrThreads } from './batch.ts'
+import { node } from './node-fs.ts'
 import { statsOn } from './stats.ts'
 
 /** One name below the directory. */
@@ -92,29 +93,34 @@ export async function* walkOn(
   const walking = new Walking(choose, options)
   /** Directories to read; the last found first, so that few are remembered. */
   const waiting: Pending[] = [{ path: root, depth: 1, entry: null }]
-  const reading = new Set<Promise<Read>>()
-  while (waiting.length > 0 || reading.size > 0) {
-    if (signal?.aborted === true) {
-      await Promise.all(reading)
-      throw new AbortError(signal.reason)
-    }
-    while (reading.size < concurrency && waiting.length > 0) {
-      const promise: Promise<Read> = walking.read(waiting.pop()!).finally(() => reading.delete(promise))
-      reading.add(promise)
-    }
-    const { directory, entries, error } = await Promise.race(reading)
-    if (error !== null) {
-      if (directory.entry === null || options.onError !== 'collect') {
-        await Promise.all(reading)
-        throw error
+  const reading = new Set<Promise<void>>()
+  /** Read, and not given yet: the consumer may take its time. */
+  const read: Read[] = []
+  try {
+    while (waiting.length > 0 || reading.size > 0 || read.length > 0) {
+      if (signal?.aborted === true) throw new AbortError(signal.reason)
+      while (reading.size + read.length < concurrency && waiting.length > 0) {
+        const promise: Promise<void> = walking.read(waiting.pop()!).then((one) => {
+          reading.delete(promise)
+          read.push(one)
+        })
+        reading.add(promise)
       }
-      yield Object.assign(directory.entry, { error })
-      continue
+      if (read.length === 0) await Promise.race(reading)
+      const { directory, entries, error } = read.shift()!
+      if (error !== null) {
+        if (directory.entry === null || options.onError !== 'collect') throw error
+        yield Object.assign(directory.entry, { error })
+        continue
+      }
+      for (const entry of entries) {
+        if (walking.enters(entry)) waiting.push({ path: entry.path, depth: entry.depth + 1, entry })
+        if (filter === undefined || filter(entry)) yield entry
+      }
     }
-    for (const entry of entries) {
-      if (walking.enters(entry)) waiting.push({ path: entry.path, depth: entry.depth + 1, entry })
-      if (filter === undefined || filter(entry)) yield entry
-    }
+  } finally {
+    // However it ends: nothing is at work afterwards.
+    await Promise.all(reading)
   }
 }
 
@@ -137,7 +143,7 @@ class Walking {
   async read(directory: Pending): Promise<Read> {
     const { path, depth } = directory
     try {
-      const found = await promises.readdir(path, { withFileTypes: true })
+      const found = await node.readdir(path, { withFileTypes: true })
       const entries = found.map((dirent) => ({
         path: path.endsWith('/') ? `${path}${dirent.name}` : `${path}/${dirent.name}`,
         name: dirent.name,
@@ -174,7 +180,7 @@ class Walking {
     for (const entry of entries) {
       if (!entry.dirent.isDirectory() && !entry.dirent.isSymbolicLink()) continue
       try {
-        const own = await promises.stat(entry.path, { bigint: true })
+        const own = await node.stat(entry.path, { bigint: true })
         if (!own.isDirectory()) continue
         const key = `${own.dev}:${own.ino}`
         if (this.#seen.has(key)) continue
@@ -188,6 +194,6 @@ class Walking {
 }
 
 async function identity(path: string): Promise<string> {
-  const { dev, ino } = await promises.stat(path, { bigint: true })
+  const { dev, ino } = await node.stat(path, { bigint: true })
   return `${dev}:${ino}`
 }

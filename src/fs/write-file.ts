@@ -80,6 +80,7 @@ export function writeFile(
     return trips.later(
       (later) => later.start(name, bytes, how, signal),
       () => writeThroughFile(name, bytes, how, workers, signal),
+      signal,
     )
   } catch (error) {
     return Promise.reject(error)

@@ -123,6 +123,7 @@ export function writeFilesOn(
       .later(
         (later) => later.start(name, data, how, signal),
         () => writeThroughFile(name, data, how, workers, signal),
+        signal,
       )
       .then(receiver.done, receiver.failed)
   }

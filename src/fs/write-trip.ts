@@ -20,7 +20,7 @@ import {
 } from '../sys/abi.ts'
 import { AT_FDCWD } from '../sys/constants.ts'
 import { EIO } from '../sys/errno.ts'
-import { bufferDetachedError } from '../sys/error.ts'
+import { bufferDetachedError, errnoError } from '../sys/error.ts'
 import { File } from './file.ts'
 import { type Receiver, Step, Trip, Trips } from './trips.ts'
 
@@ -82,8 +82,16 @@ export class WriteTrip extends Trip<void> {
   #begin(name: string | Uint8Array, data: Uint8Array, how: WriteMode, signal: AbortSignal | undefined): void {
     const { engine } = this.ring
     const { length } = data
-    // Before anything is claimed: memory that may not be lent is refused here.
-    const address = length > ROOM ? engine.addresses.of(data) : this.#roomAddress
+    let address = this.#roomAddress
+    try {
+      // Before anything is claimed: memory that may not be lent is refused here.
+      if (length > ROOM) address = engine.addresses.of(data)
+      this.watch(signal)
+    } catch (error) {
+      this.receiver = null
+      this.#pool.give(this)
+      throw error
+    }
     this.#name = name
     this.#data = data
     this.#length = length
@@ -102,7 +110,7 @@ export class WriteTrip extends Trip<void> {
       prepWrite(write.sqe, this.file.index, address, Math.min(length, PIECE), -1)
       engine.commit(write)
     }
-    this.watch(signal)
+    this.begun()
   }
 
   protected arrived(): void {
@@ -202,7 +210,9 @@ export async function writeThroughFile(
   try {
     for (let at = 0; at < data.length; ) {
       const length = Math.min(data.length - at, PIECE)
-      at += await file.write(data, { offset: at, length, signal })
+      const bytes = await file.write(data, { offset: at, length, signal })
+      if (bytes === 0) throw errnoError(-EIO, 'write', { path: pathText(name) })
+      at += bytes
     }
     if (flush) await file.sync()
   } finally {

@@ -1,7 +1,7 @@
 // Ends what waits when a signal aborts.
 // Flow: socket-stream.ts, socket-listener.ts, udp-socket.ts → this → runtime/options.ts
 
-import { checkSignal, listen } from '../runtime/options.ts'
+import { checkSignal, listen, unlisten } from '../runtime/options.ts'
 import { abortError } from '../sys/error.ts'
 
 /** What may be aborted. */
@@ -24,5 +24,5 @@ export function abortable<T>(
   const promise = begin()
   const onAbort = (): void => cancel(abortError(signal))
   listen(signal, onAbort)
-  return promise.finally(() => signal.removeEventListener('abort', onAbort))
+  return promise.finally(() => unlisten(signal, onAbort))
 }

@@ -2,7 +2,7 @@
 // Flow: tcp-stream.ts → this → node:dns, runtime (connect). RFC 8305 (Happy Eyeballs)
 
 import type { LookupAddress } from 'node:dns'
-
+import { unlisten } from '../runtime/options.ts'
 import { Resource } from '../runtime/resource.ts'
 import type { Uring } from '../runtime/uring.ts'
 import { abortError, socketError } from '../sys/error.ts'
@@ -105,7 +105,7 @@ export async function connectToFirst(
   } catch (error) {
     throw signal?.aborted === true ? abortError(signal) : error
   } finally {
-    signal?.removeEventListener('abort', onAbort)
+    if (signal !== undefined) unlisten(signal, onAbort)
   }
 }
 

@@ -1,8 +1,8 @@
 // Operations that wait for a free slot, in the order in which they were asked for.
 // Flow: engine.ts → this.
 
-import { AbortError } from '../sys/error.ts'
-import { listen } from './options.ts'
+import { abortError } from '../sys/error.ts'
+import { listen, unlisten } from './options.ts'
 
 interface Waiting {
   start: () => Promise<unknown>
@@ -47,11 +47,11 @@ export class Backlog {
         if (at < 0) return
         this.#waiting.splice(at, 1)
         if (waiting.referenced) this.#hold(-1)
-        reject(new AbortError(signal.reason))
+        reject(abortError(signal))
       }
       listen(signal, onAbort)
       waiting.start = () => {
-        signal.removeEventListener('abort', onAbort)
+        unlisten(signal, onAbort)
         return start()
       }
     })

@@ -8,6 +8,7 @@ import { prepCancel, prepCancelFd } from '../op/prep-control.ts'
 import { SQE, type Sqe } from '../ring/sqe.ts'
 import { IORING_ASYNC_CANCEL_ALL, IORING_ASYNC_CANCEL_ANY, IOSQE_IO_HARDLINK } from '../sys/abi.ts'
 import { CTL, USER_DATA_INTERNAL } from '../sys/driver.ts'
+import { listen } from './options.ts'
 import type { Slot } from './slots.ts'
 
 const ASK_AGAIN_MS = 10
@@ -22,6 +23,15 @@ export class Cancels {
   /** @param entry an SQE whose CQE is of no interest, or null when there is none now */
   constructor(entry: () => Sqe | null) {
     this.#entry = entry
+  }
+
+  /** Cancels the operation of a slot, as `step`, when the signal aborts. */
+  listen(slot: Slot, signal: AbortSignal): void {
+    const { generation } = slot
+    const onAbort = (): void => this.step(slot, generation)
+    listen(signal, onAbort)
+    slot.signal = signal
+    slot.onAbort = onAbort
   }
 
   /** Cancels the operation of a slot; its final CQE says what became of it. */

@@ -1,8 +1,7 @@
 // The heart of the runtime: claims slots and SQEs, settles what comes back, and ends in order.
 // Flow: operations-*, multishot, chain → this → ring (SQEs), driver loop (batches of CQEs) → slots → promises.
-// Nothing here knows a single opcode but ASYNC_CANCEL, LINK_TIMEOUT, and the two that the latter can't end.
+// Nothing here knows a single opcode but the two that a LINK_TIMEOUT can't end.
 
-import { prepLinkTimeout } from '../op/prep-control.ts'
 import { opTable } from '../op/table.ts'
 import type { Ring } from '../ring/ring.ts'
 import { SQE, type Sqe } from '../ring/sqe.ts'
@@ -16,7 +15,7 @@ import {
 import { CTL, USER_DATA_CHAIN, USER_DATA_FOREIGN, USER_DATA_INTERNAL } from '../sys/driver.ts'
 import { EBADR, ECANCELED, EINTR, ENOMEM, ETIME, ETIMEDOUT } from '../sys/errno.ts'
 import {
-  AbortError,
+  abortError,
   bufferDetachedError,
   errnoError,
   ringClosedError,
@@ -25,18 +24,17 @@ import {
   type UringError,
 } from '../sys/error.ts'
 import { closeFd } from '../sys/syscalls.ts'
-import { writeTimespecMs } from '../sys/timespec.ts'
 import { Backlog } from './backlog.ts'
 import type { BufferTable } from './buffer-table.ts'
 import { Addresses } from './buffers.ts'
 import { Cancels } from './cancels.ts'
+import { CANCEL_USER_DATA, writeDeadline } from './deadline.ts'
 import { LinkedSlots } from './linked-slots.ts'
 import { Arena, CopyPool, Scratch } from './memory-pool.ts'
-import { checkOptions, listen, type OperationOptions } from './options.ts'
+import { checkOptions, hasAborted, type OperationOptions, unlisten } from './options.ts'
 import { type Failing, promiseOf, type Slot, Slots } from './slots.ts'
 
 const ERESTARTSYS = -512 // what a cancelled SPLICE ends with: the kernel keeps that number for itself
-const CANCEL_USER_DATA = USER_DATA_INTERNAL | 1 // of cancel requests: their CQE is of no interest
 
 export class Engine {
   readonly ring: Ring
@@ -167,16 +165,11 @@ export class Engine {
     if (ref === false) slot.referenced = false
     if (sqeFlags !== undefined) slot.sqeFlags |= sqeFlags
     if (personality !== undefined) slot.personality = personality
-    if (signal !== undefined) {
-      const { generation } = slot
-      slot.signal = signal
-      slot.onAbort = () => this.cancels.step(slot, generation)
-      listen(signal, slot.onAbort)
-    }
+    if (signal !== undefined) this.#watch(slot, signal)
     if (timeout === undefined) return
     slot.expires = performance.now() + timeout - 1
     if (slot.opcode !== IORING_OP_SPLICE && slot.opcode !== IORING_OP_TEE) {
-      this.#deadline(slot, timeout)
+      writeDeadline(this, slot, timeout)
       return
     }
     // These wait on a worker, where the kernel (6.18) does not start the clock of a LINK_TIMEOUT: it would never fire.
@@ -185,16 +178,17 @@ export class Engine {
     slot.alarm = setTimeout(() => this.cancels.slot(slot, generation), ms).unref()
   }
 
-  /** Writes the LINK_TIMEOUT into the entry behind an operation's. */
-  #deadline(slot: Slot, timeoutMs: number): void {
-    const at = Scratch.BYTES - 16
-    writeTimespecMs(this.scratch.words, (this.scratch.offset(slot.index) + at) / 4, timeoutMs)
-    slot.sqeFlags |= IOSQE_IO_LINK
-    const sqe = this.ring.getSqe()!
-    prepLinkTimeout(sqe, this.scratch.address(slot.index) + at, 0)
-    if (this.linking !== 0) sqe.addFlags(this.linking)
-    slot.deadlineSqe = sqe
-    sqe.words[SQE.USER_DATA] = CANCEL_USER_DATA
+  /** Has the signal cancel the operation; one that throws instead leaves nothing claimed. */
+  #watch(slot: Slot, signal: AbortSignal): void {
+    try {
+      this.cancels.listen(slot, signal)
+    } catch (error) {
+      this.ring.unclaim(this.control[CTL.SQ_TAIL]! - 1)
+      if (this.linking !== 0) this.linked.leave()
+      slot.referenced = false // not counted yet
+      this.#end(slot)
+      throw error
+    }
   }
 
   /** Adds to a written entry what the caller's options ask for. */
@@ -352,7 +346,7 @@ export class Engine {
       slot.chunk = -1
     }
     if (slot.onAbort !== null) {
-      slot.signal!.removeEventListener('abort', slot.onAbort)
+      unlisten(slot.signal!, slot.onAbort)
       slot.onAbort = null
       slot.signal = null
     }
@@ -369,7 +363,7 @@ export class Engine {
   errorOf(slot: Failing, res: number): Error {
     const canceled = res === -ECANCELED || res === -EINTR || res === ERESTARTSYS
     if (canceled) {
-      if (slot.signal?.aborted === true) return new AbortError(slot.signal.reason)
+      if (hasAborted(slot.signal)) return abortError(slot.signal)
       if (this.#state !== 'open') return ringClosedError()
     }
     const timedOut = res === -ETIME || (canceled && slot.expires > 0 && performance.now() >= slot.expires)

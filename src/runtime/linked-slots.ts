@@ -29,6 +29,11 @@ export class LinkedSlots {
     this.#slots.push(slot)
   }
 
+  /** Takes the last one away again. */
+  leave(): void {
+    this.#slots.pop()
+  }
+
   /** The last step must not be linked to whatever comes next. */
   unlinkTail(): void {
     const { last } = this

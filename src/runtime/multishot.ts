@@ -2,11 +2,11 @@
 // Flow: operations-* → this → engine.ts. man io_uring_multishot(7)
 // The request ends with the first CQE without F_MORE, also after success: then it is armed again while someone listens.
 
-import { AbortError, errnoError, ringClosedError } from '../sys/error.ts'
+import { abortError, errnoError, ringClosedError } from '../sys/error.ts'
 import { checkBoolean, checkInteger, checkObject } from '../sys/validate.ts'
 import type { Engine } from './engine.ts'
 import { explainFlag, type GatedFlag } from './flag-gate.ts'
-import { checkSignal, listen } from './options.ts'
+import { checkSignal, listen, unlisten } from './options.ts'
 import type { Sink, Slot } from './slots.ts'
 
 const ECANCELED = -125
@@ -72,9 +72,9 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
     this.#ref = options.ref
     if (engine.closed) throw ringClosedError()
     if (options.signal !== undefined) checkSignal(options.signal)
-    if (options.signal?.aborted === true) throw new AbortError(options.signal.reason)
+    if (options.signal?.aborted === true) throw abortError(options.signal)
     if (options.signal !== undefined) {
-      this.#onAbort = () => this.#abort(new AbortError(options.signal?.reason))
+      this.#onAbort = () => this.#abort(abortError(options.signal!))
       listen(options.signal, this.#onAbort)
     }
     this.#arm()
@@ -179,7 +179,7 @@ export class Multishot<T> implements AsyncIterableIterator<T>, Sink {
     if (this.#done) return
     this.#done = true
     this.#error = error
-    if (this.#onAbort !== null) this.#signal!.removeEventListener('abort', this.#onAbort)
+    if (this.#onAbort !== null) unlisten(this.#signal!, this.#onAbort)
     for (const taker of this.#takers.splice(0)) {
       if (this.#error !== null) {
         taker.reject(this.#error)

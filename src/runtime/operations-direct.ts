@@ -34,7 +34,7 @@ import {
 } from './operations.ts'
 import { AdviceOperations } from './operations-advice.ts'
 import type { ReadOptions } from './operations-file.ts'
-import type { OperationOptions } from './options.ts'
+import { hasAborted, type OperationOptions } from './options.ts'
 import type { FixedFile } from './resource.ts'
 import type { Slot } from './slots.ts'
 
@@ -171,7 +171,7 @@ export class DirectOperations extends AdviceOperations {
       const { words } = this.engine.scratch
       const at = this.engine.scratch.offset(done.index) / 4
       const [reader, writer] = [words[at]!, words[at + 1]!]
-      if (signal?.aborted !== true) return [take(reader), take(writer)]
+      if (!hasAborted(signal)) return [take(reader), take(writer)]
       drop(reader)
       drop(writer)
       throw abortError(signal)
@@ -208,7 +208,7 @@ export class DirectOperations extends AdviceOperations {
   #adopting(slot: Slot): void {
     const { signal } = slot
     slot.finish = (index): FixedFile => {
-      if (signal?.aborted !== true) return this.files.adopt(index)
+      if (!hasAborted(signal)) return this.files.adopt(index)
       this.files.dropLate(index)
       throw abortError(signal)
     }

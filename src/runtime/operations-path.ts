@@ -40,7 +40,7 @@ import {
   wordOr,
 } from './operations.ts'
 import { FileOperations } from './operations-file.ts'
-import type { OperationOptions } from './options.ts'
+import { hasAborted, type OperationOptions } from './options.ts'
 import { FixedFile, type Resource } from './resource.ts'
 import type { Slot } from './slots.ts'
 
@@ -174,7 +174,7 @@ export class PathOperations extends FileOperations {
     const { signal } = slot
     if (signal !== null) {
       slot.finish = (res) => {
-        if (!signal.aborted) return res
+        if (!hasAborted(signal)) return res
         if (direct === undefined) this.engine.closeLate(res)
         else this.closeFixed(direct).catch(() => {})
         throw abortError(signal)
@@ -227,7 +227,7 @@ export class PathOperations extends FileOperations {
     }
     // A closed ring takes no more requests, but the descriptor is still ours to close.
     if (this.engine.closed) this.engine.closeLate(fd)
-    else await this.closeFile(fd)
+    else await closeSurely(this, fd)
   }
 
   /**
@@ -315,5 +315,15 @@ export class PathOperations extends FileOperations {
     slot.details = { path: pathText(name) }
     prepMkdirat(slot.sqe, options?.dirfd ?? AT_FDCWD, this.path(slot, name), mode)
     await this.engine.promise(slot)
+  }
+}
+
+/** Closes an fd through the ring. When that is closed before the request's turn comes, the file is still ours to close. */
+export async function closeSurely(ring: PathOperations, fd: number): Promise<void> {
+  try {
+    await ring.closeFile(fd)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_RING_CLOSED') throw error
+    ring.engine.closeLate(fd)
   }
 }

@@ -39,6 +39,25 @@ export function listen(signal: AbortSignal, listener: () => void): void {
   signal.addEventListener('abort', listener, { once: true })
 }
 
+/**
+ * Takes a listener away again. A signal that is not quite one, such as a Proxy, may throw at that: where an operation ends, this
+ * must not keep the others from ending, and a listener that stays finds nothing to cancel.
+ */
+export function unlisten(signal: AbortSignal, listener: () => void): void {
+  try {
+    signal.removeEventListener('abort', listener)
+  } catch {}
+}
+
+/** Whether a signal has aborted, asked where an operation ends: what throws at the question has not. */
+export function hasAborted(signal: AbortSignal | null): signal is AbortSignal {
+  try {
+    return signal?.aborted === true
+  } catch {
+    return false
+  }
+}
+
 /** Checks what every operation takes, before anything is claimed. Returns whether it is to be drained. */
 export function checkOptions(options: OperationOptions): boolean {
   if (typeof options !== 'object' || options === null)

@@ -251,9 +251,13 @@ export class AbortError extends Error {
   }
 }
 
-/** The AbortError of a signal that aborted. */
+/** The AbortError of a signal that aborted; one whose reason can't be asked for has none. */
 export function abortError(signal: AbortSignal): AbortError {
-  return new AbortError(signal.reason)
+  let reason: unknown
+  try {
+    reason = signal.reason
+  } catch {}
+  return new AbortError(reason)
 }
 
 /** Callbacks must not stop the batch they run in: what one throws becomes an uncaught exception after it. */

@@ -5,7 +5,8 @@
 //   <mountpoint>.ctl is read anew at each request and holds words `name=number`:
 //     rdelay, wdelay   milliseconds that each read, write takes         rerr, werr       errno they fail with
 //     rshort, wshort   most bytes one read, write moves                 fsyncerr         errno fsync fails with
-//     sdelay           milliseconds that each lookup and fsync takes    direct           1: opens bypass the page cache
+//     sdelay           milliseconds that each lookup and fsync takes    flusherr         errno close fails with
+//     direct           1: opens bypass the page cache
 // A loop device on top of the file makes a slow or failing block device.
 
 #define _GNU_SOURCE
@@ -33,7 +34,7 @@ static const char *mountpoint;
 static char control_path[4096];
 
 struct faults {
-  int rdelay, wdelay, sdelay, rerr, werr, fsyncerr, rshort, wshort, direct;
+  int rdelay, wdelay, sdelay, rerr, werr, fsyncerr, flusherr, rshort, wshort, direct;
 };
 
 // One request, handled by a thread of its own, so that slow ones do not hold up the others.
@@ -49,7 +50,8 @@ static struct faults read_faults(void) {
     int *value;
   } words[] = {{"rdelay", &f.rdelay}, {"wdelay", &f.wdelay}, {"sdelay", &f.sdelay},
                {"rerr", &f.rerr},     {"werr", &f.werr},     {"fsyncerr", &f.fsyncerr},
-               {"rshort", &f.rshort}, {"wshort", &f.wshort}, {"direct", &f.direct}};
+               {"rshort", &f.rshort}, {"wshort", &f.wshort}, {"direct", &f.direct},
+               {"flusherr", &f.flusherr}};
   FILE *file = fopen(control_path, "re");
   if (!file) return f;
   char name[32];
@@ -142,7 +144,7 @@ static void serve(const struct request *request) {
     case FUSE_OPENDIR: return reply(request, 0, &opened, sizeof opened);
     case FUSE_STATFS: return reply(request, 0, &statfs, sizeof statfs);
     case FUSE_FSYNC: wait_ms(faults.sdelay); return reply(request, faults.fsyncerr, NULL, 0);
-    case FUSE_FLUSH:
+    case FUSE_FLUSH: return reply(request, faults.flusherr, NULL, 0);
     case FUSE_RELEASE:
     case FUSE_RELEASEDIR: return reply(request, 0, NULL, 0);
     // These want no answer.

@@ -8,7 +8,7 @@ import { type BlockList, isIP } from 'node:net'
 import { getDefaultHighWaterMark } from 'node:stream'
 import { promisify } from 'node:util'
 import { defaultRing } from '../../runtime/executor.ts'
-import { checkSignal } from '../../runtime/options.ts'
+import { checkSignal, unlisten } from '../../runtime/options.ts'
 import { argumentTypeError, argumentValueError, socketError } from '../../sys/error.ts'
 import { closeFd } from '../../sys/syscalls.ts'
 import { addressOf } from '../socket-calls.ts'
@@ -170,7 +170,7 @@ export class Server extends AdoptableEmitter {
     if (signal.aborted) process.nextTick(onAbort)
     else {
       signal.addEventListener('abort', onAbort, { once: true })
-      this.once('close', () => signal.removeEventListener('abort', onAbort))
+      this.once('close', () => unlisten(signal, onAbort))
     }
   }
 
