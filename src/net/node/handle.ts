@@ -74,12 +74,11 @@ export class StreamHandle {
   readonly #reader: Reader
   readonly #writer: Writer
   readonly #scope = new AsyncResource('RINGSTREAM', { requireManualDestroy: true })
-  readonly #owner: HandleOwner
+  #owner: HandleOwner
   #referenced = true
   #connecting: Slot | null = null
   /** Whether the stream above wants bytes: its own note, as on libuv's handles. */
   reading = false
-  bytesWritten = 0
 
   constructor(ring: Uring, fd: number, kind: StreamKind, owner: HandleOwner) {
     this.ring = ring
@@ -89,6 +88,11 @@ export class StreamHandle {
     const isFifo = kind === 'fifo'
     this.#reader = new Reader(ring, this.resource, this, isFifo)
     this.#writer = new Writer(ring.engine, this.resource, this, isFifo)
+  }
+
+  /** From now on another one is told. */
+  tell(owner: HandleOwner): void {
+    this.#owner = owner
   }
 
   get #driver(): Driver {
@@ -106,6 +110,11 @@ export class StreamHandle {
 
   get bytesRead(): number {
     return this.#reader.bytes
+  }
+
+  /** Bytes given to `write`. */
+  get bytesWritten(): number {
+    return this.#writer.bytes
   }
 
   /** Bytes that the kernel has yet to take. */
@@ -186,16 +195,17 @@ export class StreamHandle {
     return 0
   }
 
-  write(chunk: Uint8Array | string, encoding: Encoding, done: WriteDone): number {
-    const bytes = this.#writer.write(chunk, encoding, done)
-    this.bytesWritten += bytes
-    return bytes
+  /** Takes back what the owner has no use for yet; it comes again, first of all, after the next `readStart`. */
+  unread(bytes: Buffer): void {
+    this.#reader.unread(bytes)
   }
 
-  writev(pieces: readonly Piece[], done: WriteDone): number {
-    const bytes = this.#writer.writev(pieces, done)
-    this.bytesWritten += bytes
-    return bytes
+  write(chunk: Uint8Array | string, encoding: Encoding, done: WriteDone): void {
+    this.#writer.write(chunk, encoding, done)
+  }
+
+  writev(pieces: readonly Piece[], done: WriteDone): void {
+    this.#writer.writev(pieces, done)
   }
 
   /** Ends this side when all that was written is with the kernel. @param done gets 0 or -errno */

@@ -11,6 +11,7 @@ import type { Socket } from './socket.ts'
 /** What Node's servers keep of their own listening: their methods ask it. */
 interface Inner {
   _handle: object | null
+  _unref: boolean
   _connections: number
   allowHalfOpen: boolean
   pauseOnConnect: boolean
@@ -87,6 +88,7 @@ export function onRing<T extends net.Server>(server: T): T {
       target._handle = new Facade(source, _handle)
       if (typeof source.address() === 'string') target._pipeName = source.address() as string
     }
+    if (target._unref) source.unref()
     source.on('error', (error) => server.emit('error', error))
     source.on('drop', (data) => server.emit('drop', data))
     source.on('listening', () => {

@@ -96,6 +96,12 @@ export class Reader implements Sink {
     if (this.#flowing) this.#flow(false)
   }
 
+  /** Takes bytes back from an owner that stops. */
+  unread(bytes: Buffer): void {
+    this.#kept.unshift(bytes)
+    this.#keptBytes += bytes.byteLength
+  }
+
   #flow(on: boolean): void {
     this.#flowing = on
     refer(this.#ring.engine, this.#slot, this.holds)
