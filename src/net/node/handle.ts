@@ -67,13 +67,17 @@ export function kindOf(driver: Driver, fd: number): StreamKind {
   throw invalidFdType(isInternet ? 'UDP' : 'UNKNOWN')
 }
 
+function newScope(): AsyncResource {
+  return new AsyncResource('RINGSTREAM', { requireManualDestroy: true })
+}
+
 export class StreamHandle {
   readonly ring: Uring
   readonly kind: StreamKind
   readonly resource: Resource
   readonly #reader: Reader
   readonly #writer: Writer
-  readonly #scope = new AsyncResource('RINGSTREAM', { requireManualDestroy: true })
+  #scope = newScope()
   #owner: HandleOwner
   #referenced = true
   #connecting: Slot | null = null
@@ -256,6 +260,17 @@ export class StreamHandle {
   /** Whom async_hooks knows the connection as; node:http asks. */
   getAsyncId(): number {
     return this.#scope.asyncId()
+  }
+
+  /** The connection goes over to somebody else, whose context it has from now on: an http.Agent has another request for it. */
+  asyncReset(): void {
+    this.#scope.emitDestroy()
+    this.#scope = newScope()
+  }
+
+  /** node:http asks before a reset; no number of Node's is ours. */
+  getProviderType(): number {
+    return 0
   }
 
   // ---- holding the process open

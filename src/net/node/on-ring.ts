@@ -2,7 +2,6 @@
 // Flow: net.ts → this → server.ts. The server stays what it is; only who listens changes.
 
 import type * as net from 'node:net'
-import * as tls from 'node:tls'
 import type { Acceptor } from './acceptor.ts'
 import type { SharedListening } from './listening.ts'
 import { Server } from './server.ts'
@@ -79,16 +78,15 @@ export function onRing<T extends net.Server>(server: T): T {
       socket.server = server
       socket._server = server
       server.emit('connection', socket as unknown as net.Socket)
-      // The TLS socket that has wrapped it by now decides when this side ends: it may have much to write yet.
-      if (server instanceof tls.Server) socket.allowHalfOpen = true
     })
     const attach = (): void => {
       const { _handle } = source
       if (_handle === null || target._handle !== null) return
       target._handle = new Facade(source, _handle)
+      // It may have been asked for before there was anything to unreference.
+      if (target._unref) source.unref()
       if (typeof source.address() === 'string') target._pipeName = source.address() as string
     }
-    if (target._unref) source.unref()
     source.on('error', (error) => server.emit('error', error))
     source.on('drop', (data) => server.emit('drop', data))
     source.on('listening', () => {

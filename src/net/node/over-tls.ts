@@ -1,4 +1,4 @@
-// Tells a TLSSocket of Node's about the ring socket below it. Node does so only for sockets of its own: over any other stream a
+// Joins a TLSSocket of Node's to the ring socket below it. Node does so only for sockets of its own: over any other stream a
 // TLSSocket has no addresses, can't be unreferenced and does not wait for the connection.
 // Flow: net.ts installs this → node:tls calls it once for each TLSSocket → socket.ts.
 // The one thing of Node's that is changed here, and it does nothing for sockets that are not ours.
@@ -38,6 +38,8 @@ export function joinTls(): void {
 
 function join(secure: Inner, socket: SocketBase): void {
   secure._parent = socket
+  // When this side ends is up to TLS: it has something to say after the peer's end, and may have much to write.
+  socket.allowHalfOpen = true
   // The handshake begins when the connection is there.
   secure.connecting = socket.connecting || socket._handle === null
   socket.once('connect', () => {

@@ -63,6 +63,8 @@ export class Reader implements Sink {
   #end: number | undefined
   #told = false
   #closed = false
+  /** The enter call that brought the last bytes: what comes with the same one comes before anybody could answer them. */
+  #epoch = -1
   referenced = true
   bytes = 0
 
@@ -116,19 +118,28 @@ export class Reader implements Sink {
 
   /** Hands out what was kept, as long as it is wanted. */
   deliver(): void {
+    const hasBytes = this.#kept.length > 0
     while (this.#flowing && this.#kept.length > 0) {
       const bytes = this.#kept.shift()!
       this.#keptBytes -= bytes.byteLength
       if (!this.#owner.onRead(bytes)) this.stop()
     }
     if (!this.#flowing || this.#kept.length > 0) return
-    if (this.#end !== undefined) this.#tellEnd()
+    if (this.#end !== undefined) this.#tellEnd(hasBytes)
     else if (this.#slot === null) this.#arm()
     else if (this.#polls) this.receive()
   }
 
-  #tellEnd(): void {
+  /**
+   * libuv lets all ticks run between bytes and the end that came with them, and programs count on it: an http.Server has answered by
+   * then, and would give the answer up if the end came first.
+   */
+  #tellEnd(isWithBytes: boolean): void {
     if (this.#told) return
+    if (isWithBytes) {
+      setImmediate(deliver, this)
+      return
+    }
     this.#told = true
     if (this.#end === 0) this.#owner.onEnd()
     else this.#owner.onReadError(this.#end!)
@@ -260,6 +271,7 @@ export class Reader implements Sink {
   #received(bytes: Buffer): void {
     if (this.#closed) return
     this.bytes += bytes.byteLength
+    this.#epoch = this.#ring.engine.control[CTL.ENTERS]!
     if (this.#flowing && this.#kept.length === 0) {
       if (!this.#owner.onRead(bytes)) this.stop()
       return
@@ -272,7 +284,8 @@ export class Reader implements Sink {
   #ended(res: number): void {
     if (this.#closed || this.#end !== undefined) return
     this.#end = res
-    if (this.#flowing && this.#kept.length === 0) this.#tellEnd()
+    if (this.#flowing && this.#kept.length === 0)
+      this.#tellEnd(this.#epoch === this.#ring.engine.control[CTL.ENTERS])
   }
 }
 
