@@ -15,6 +15,7 @@ type Between = Record<string, unknown>
 interface Inner {
   _parent: unknown
   connecting: boolean
+  readonly writableEnded: boolean
   readonly _handle: { readonly _parent?: Between } | null
   emit(event: 'connect'): boolean
   destroy(): void
@@ -38,6 +39,7 @@ export function joinTls(): void {
 
 function join(secure: Inner, socket: SocketBase): void {
   secure._parent = socket
+  socket._secure = secure
   // When this side ends is up to TLS: it has something to say after the peer's end, and may have much to write.
   socket.allowHalfOpen = true
   // The handshake begins when the connection is there.

@@ -60,6 +60,8 @@ export class Reader implements Sink {
   /** What came while nobody wanted it, in order; then the end of it: 0, or -errno. */
   readonly #kept: Buffer[] = []
   #keptBytes = 0
+  /** Whether its owner takes only what it has room for; after it has asked for more, its stream asks once more in a tick. */
+  #handsBack = false
   #end: number | undefined
   #told = false
   #closed = false
@@ -88,7 +90,8 @@ export class Reader implements Sink {
   start(): void {
     if (this.#flowing || this.#closed) return
     this.#flow(true)
-    if (this.#kept.length > 0 || this.#end !== undefined) process.nextTick(deliver, this)
+    if (this.#handsBack) setImmediate(deliver, this)
+    else if (this.#kept.length > 0 || this.#end !== undefined) process.nextTick(deliver, this)
     else if (this.#slot === null) this.#arm()
     // What came meanwhile was told of already.
     else if (this.#polls) process.nextTick(receive, this)
@@ -100,6 +103,7 @@ export class Reader implements Sink {
 
   /** Takes bytes back from an owner that stops. */
   unread(bytes: Buffer): void {
+    this.#handsBack = true
     this.#kept.unshift(bytes)
     this.#keptBytes += bytes.byteLength
   }

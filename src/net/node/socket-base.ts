@@ -49,7 +49,9 @@ export class SocketBase extends AdoptableDuplex {
   declare blockList?: BlockList
   declare autoSelectFamilyAttemptedAddresses?: string[]
   declare resetAndClosing?: boolean
-  _aborted = false;
+  _aborted = false
+  /** The TLS socket on top. */
+  _secure: { readonly writableEnded: boolean } | null = null;
   [TIMER]: NodeJS.Timeout | null = null;
   [HANDLE]: StreamHandle | UnopenedHandle | null = null;
   [NO_DELAY] = false;

@@ -104,8 +104,10 @@ class Ears implements HandleOwner {
     this.#socket.destroy(socketError(res, 'read'))
   }
 
+  /** When TLS has ended its side, its last words may find nobody: no error then, as with Node. */
   onWriteError(error: Error): void {
-    this.#socket.destroy(error)
+    const isOver = this.#socket._secure?.writableEnded === true
+    this.#socket.destroy(isOver ? undefined : error)
   }
 
   onWritten(): void {
