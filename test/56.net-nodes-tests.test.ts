@@ -181,11 +181,14 @@ alike('a socket on another one’s handle gets what comes from then on', async (
       await once(first, 'connect')
       first.on('data', () => log.push('the first'))
       const { _handle: handle } = first as unknown as { _handle: object }
-      const second = new net.Socket({ handle } as never)
-      second.write('hello')
-      log.push(String((await once(second, 'data'))[0]))
-      second.destroy()
-      await once(second, 'close')
+      for (const text of ['hello', 'again']) {
+        const next = new net.Socket({ handle } as never)
+        next.write(text)
+        log.push(String((await once(next, 'data'))[0]))
+        if (text === 'hello') continue
+        next.destroy()
+        await once(next, 'close')
+      }
       first.destroy()
     },
   )
@@ -221,6 +224,13 @@ alike('errors look like Node’s in a log, and are made by Error', async (net) =
   return log
 })
 
+/** A client that puts bytes and an end into the kernel in one go. */
+async function connected(port: number): Promise<Socket> {
+  const socket = nodeNet.connect(port, '127.0.0.1')
+  await once(socket, 'connect')
+  return socket
+}
+
 alike('ticks run between bytes and the end that came with them', async (net) => {
   const log: string[] = []
   const server = net.createServer({ allowHalfOpen: true }, (socket) => {
@@ -232,8 +242,8 @@ alike('ticks run between bytes and the end that came with them', async (net) => 
     socket.on('end', () => socket.end())
   })
   await serving(server, async (port) => {
-    const socket = net.connect(port, '127.0.0.1').resume()
-    socket.end('all at once')
+    const socket = await connected(port)
+    socket.resume().end('all at once')
     await once(socket, 'close')
   })
   return log
@@ -251,7 +261,7 @@ alike('http: who asks and ends at once is answered', async (net) => {
     request.resume().on('end', () => response.end('an answer'))
   })
   await serving(server, async (port) => {
-    const socket = net.connect(port, '127.0.0.1')
+    const socket = await connected(port)
     socket.end('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody')
     answer = await text(socket)
   })

@@ -91,19 +91,27 @@ alike('TLS waits for a socket that has yet to connect', async (net) => {
 
 alike('the last words of TLS are said after the peer’s end', async (net) => {
   const log: unknown[] = []
-  let closed: Promise<unknown> | undefined
-  const server = tls.createServer(identity, (socket) => {
-    for (const name of ['end', 'error', 'close']) socket.on(name, () => log.push(`server ${name}`))
-    closed = new Promise((resolve) => socket.on('close', resolve))
-    socket.resume().end('x'.repeat(300_000))
-  })
-  await serving(net, server, async (port) => {
-    const secure = tls.connect({ ...trust, socket: net.connect(port, '127.0.0.1') })
-    secure.on('error', (error) => log.push(String(error)))
-    log.unshift((await text(secure)).length)
-    await closed
-    if (!secure.closed) await once(secure, 'close')
-  })
+  for (const [length, where] of [
+    [5, net],
+    [5, nodeNet],
+    [300_000, net],
+  ] as const) {
+    let closed: Promise<unknown> | undefined
+    const server = tls.createServer(identity, (socket) => {
+      for (const name of ['end', 'error', 'close']) socket.on(name, () => log.push(`server ${name}`))
+      closed = new Promise((resolve) => socket.on('close', resolve))
+      socket.resume().end('x'.repeat(length))
+    })
+    await serving(where, server, async (port) => {
+      const plain = net.connect(port, '127.0.0.1')
+      await once(plain, 'connect')
+      const secure = tls.connect({ ...trust, socket: plain })
+      secure.on('error', (error) => log.push(String(error)))
+      log.unshift((await text(secure)).length)
+      await closed
+      if (!secure.closed) await once(secure, 'close')
+    })
+  }
   return log
 })
 
@@ -132,7 +140,9 @@ alike('a peer that leaves before the handshake resets it', async (net) => {
   const server = net.createServer((socket) => socket.resume().end())
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const secure = tls.connect({ ...trust, socket: net.connect(portOf(server), '127.0.0.1') })
+  const plain = new net.Socket()
+  const secure = tls.connect({ ...trust, socket: plain })
+  plain.connect(portOf(server), '127.0.0.1')
   const closed = new Promise((resolve) => secure.once('close', resolve))
   const [{ code, message }] = (await once(secure, 'error')) as [NodeJS.ErrnoException]
   log.push(code, message)
