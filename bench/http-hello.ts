@@ -56,6 +56,7 @@ function servers(context: Context, mode: 'keep' | 'close'): Record<string, Start
     'TcpStream, callbacks': node('ring-callbacks'),
     'TcpStream, promises': node('ring'),
     'node:net': node('net'),
+    'ringcore/net': node('ring-net'),
     'node:http': node('http'),
     'liburing in C': () => cServer(context, mode === 'keep' ? 'http' : 'http-close'),
   }

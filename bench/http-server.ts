@@ -1,5 +1,5 @@
-// HTTP hello servers, one per process: ring (TcpStream with promises), ring-callbacks (TcpStream without), net (node:net) and
-// http (node:http).
+// HTTP hello servers, one per process: ring (TcpStream with promises), ring-callbacks (TcpStream without), net (node:net), ring-net
+// (the same program on ringcore/net) and http (node:http).
 // Flow: http-hello.ts, jobs.ts → Helper.start('http-server', [kind, 'keep' or 'close']) → this. It says its port.
 
 import http from 'node:http'
@@ -60,8 +60,8 @@ async function serveCallbacks(): Promise<number> {
   return listener.port
 }
 
-async function serveNet(): Promise<number> {
-  const server = net.createServer((socket) => {
+async function serveNet({ createServer }: Pick<typeof net, 'createServer'>): Promise<number> {
+  const server = createServer((socket) => {
     const counter = new RequestCounter()
     socket.setNoDelay()
     socket.on('error', () => socket.destroy())
@@ -90,7 +90,13 @@ async function listen(server: net.Server): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-const servers = { ring: serveRing, 'ring-callbacks': serveCallbacks, net: serveNet, http: serveHttp }
+const servers = {
+  ring: serveRing,
+  'ring-callbacks': serveCallbacks,
+  net: () => serveNet(net),
+  'ring-net': async () => serveNet((await import('ringcore/net')).default),
+  http: serveHttp,
+}
 const start = servers[kind as keyof typeof servers]
 const port = await start()
 process.on('disconnect', () => process.exit())

@@ -38,6 +38,7 @@ export const netEcho: Bench = {
           {
             ...ours,
             'node:net': () => nodeServer('net-server', ['echo-net']),
+            'ringcore/net': () => nodeServer('net-server', ['echo-ring-net']),
             'liburing in C': () => cServer(context, 'echo'),
           },
           { connections, ask: ['echo', bytes] },

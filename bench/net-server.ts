@@ -1,6 +1,7 @@
 // Servers for the net benches, one per process. Flow: net-*.ts → Helper.start('net-server', [kind, argument]) → this. It says its port.
 //
-//   echo, echo-callbacks, echo-net     TcpStream with leases, TcpStream with callbacks, node:net
+//   echo, echo-callbacks               TcpStream with leases, TcpStream with callbacks
+//   echo-net, echo-ring-net            the same program on node:net and on ringcore/net
 //   udp, udp-dgram                     UDP echo: ring, node:dgram
 //   static-http DIRECTORY              node:http and fs.createReadStream
 
@@ -11,6 +12,7 @@ import http from 'node:http'
 import net, { type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { TcpListener, type TcpStream, UdpSocket } from 'ringcore'
+import ringNet from 'ringcore/net'
 
 const [kind, argument] = process.argv.slice(2)
 const BACKLOG = 4096
@@ -64,8 +66,8 @@ async function udpDgram(): Promise<number> {
   return socket.address().port
 }
 
-function echoNet(): Promise<number> {
-  const server = net.createServer((socket) => {
+function echoNet({ createServer }: Pick<typeof net, 'createServer'>): Promise<number> {
+  const server = createServer((socket) => {
     socket.setNoDelay().on('error', ignore)
     socket.on('data', (bytes) => socket.write(bytes))
   })
@@ -95,7 +97,8 @@ async function listen(server: net.Server): Promise<number> {
 const servers: Record<string, () => Promise<number>> = {
   echo: () => accept(echo),
   'echo-callbacks': () => accept(echoCallbacks),
-  'echo-net': echoNet,
+  'echo-net': () => echoNet(net),
+  'echo-ring-net': () => echoNet(ringNet),
   udp,
   'udp-dgram': udpDgram,
   'static-http': () => staticHttp(argument!),

@@ -9,7 +9,7 @@ import type { ConnectOptions as NodeConnectOptions } from './net/node/options.ts
 import { joinTls } from './net/node/over-tls.ts'
 import { Server as RingServer } from './net/node/server.ts'
 import { Socket as RingSocket } from './net/node/socket.ts'
-import { available } from './ring/probe.ts'
+import { canDriveRings } from './runtime/host.ts'
 
 export { type BindOptions, TcpListener } from './net/tcp-listener.ts'
 export { type ConnectOptions, TcpStream } from './net/tcp-stream.ts'
@@ -18,7 +18,7 @@ export { UnixListener } from './net/unix-listener.ts'
 export { UnixStream } from './net/unix-stream.ts'
 
 /** Whose sockets these are: 'ring', or 'node' where no ring can be made. */
-export const backend: 'ring' | 'node' = available().available ? 'ring' : 'node'
+export const backend: 'ring' | 'node' = canDriveRings() ? 'ring' : 'node'
 
 type Net = typeof nodeNet
 

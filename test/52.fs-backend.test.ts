@@ -132,6 +132,22 @@ test('the program says the same with and without a ring', async (t) => {
   }
 })
 
+test("on a runtime whose event loop is another, both doors are Node's own", async (t) => {
+  oracle(t)
+  for (const host of ['bun', 'deno']) {
+    const script = `
+      Object.defineProperty(process, 'versions', { value: { ...process.versions, ${host}: '1.0.0' } })
+      const [fs, net, { Uring }] = await Promise.all(['fs', 'net', ''].map((door) => import(door ? 'ringcore/' + door : 'ringcore')))
+      const nodes = await import('node:net')
+      console.log(fs.backend, net.backend, net.createServer === nodes.createServer, await fs.default.readFile('/dev/null', 'utf8') === '')
+      try { new Uring() } catch ({ code, message }) { console.log(code, message) }
+    `
+    const { stdout, stderr } = await runNode(script)
+    const cure = `Cannot drive a ring from ${host}'s event loop; use Ring of ringcore/ring there, or run on Node`
+    assert.equal(stdout, `node node true true\nERR_RING_UNAVAILABLE ${cure}\n`, stderr)
+  }
+})
+
 test('under --permission nothing goes around it', async (t) => {
   oracle(t)
   if (!onlyNodes(t, '24.0')) return

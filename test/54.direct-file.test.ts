@@ -64,6 +64,28 @@ testKinds('reads, writes and vectors past the page cache, many at once', async (
   for (const buffer of [...buffers, ...into, part]) file.free(buffer)
 })
 
+test('the device begins while the rest is still being written', async (t) => {
+  oracle(t)
+  const ring = useRing(t)
+  const opened = await openFile(t, ring, 16 * 4096)
+  if (opened === undefined) return
+  const { content, file } = opened
+  const buffers = Array.from({ length: 16 }, () => file.alloc(4096))
+  const { enters } = ring.stats()
+  const reads = buffers.map((buffer, i) => file.read(buffer, i * 4096))
+  assert.equal(ring.stats().enters - enters, 4)
+  await Promise.all(reads)
+  assert.ok(Buffer.concat(buffers).equals(content))
+  // What went down with another call of enter does not count.
+  const [first, second] = [file.read(buffers[0]!, 0), file.read(buffers[1]!, 0)]
+  ring.flush()
+  const before = ring.stats().enters
+  const more = [2, 3].map((i) => file.read(buffers[i]!, 0))
+  assert.equal(ring.stats().enters, before)
+  await Promise.all([first, second, ...more])
+  for (const buffer of buffers) file.free(buffer)
+})
+
 test('the alignment is what statx says', async (t) => {
   oracle(t)
   const ring = useRing(t)

@@ -1,5 +1,5 @@
 // The bytes of an append log: a segment's header, a record's frame, and how to tell a record from what only looks like one.
-// Flow: append-log.ts, append-log-reader.ts → this → zlib.crc32.
+// Flow: append-log.ts, append-log-reader.ts → this → sys/node-modules.ts (crc32).
 //
 // A segment is a file: 64 bytes of header, then frames. A frame is a header of 16 bytes and the record, padded with zeros to 8:
 //
@@ -13,7 +13,7 @@
 // The distance tells rot from a torn tail: a batch is written only after the one before it was synced. So behind damage, a record
 // whose batch began after it proves that the damaged bytes had been on the disk. See append-log-reader.ts.
 
-import { crc32 } from 'node:zlib'
+import { crc32 } from '../sys/node-modules.ts'
 
 export const HEADER_BYTES = 64
 export const FRAME_BYTES = 16

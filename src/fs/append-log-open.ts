@@ -1,10 +1,10 @@
 // Opening a log for writing: what a crash left is looked at, cut off where it is torn, and brought to the disk where it is whole.
 // Flow: append-log.ts → this → append-log-files.ts, append-log-reader.ts.
 
-import { randomBytes } from 'node:crypto'
 import type { Resource } from '../runtime/resource.ts'
 import type { Uring } from '../runtime/uring.ts'
 import { POSIX_FADV_DONTNEED } from '../sys/constants.ts'
+import { randomBytes } from '../sys/node-modules.ts'
 import { allocate, LogDirectory, type LogSegment } from './append-log-files.ts'
 import { HEADER_BYTES, SegmentKey } from './append-log-format.ts'
 import { corruptError, isUnbegun, openSegment, SegmentScan } from './append-log-reader.ts'

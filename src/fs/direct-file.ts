@@ -36,6 +36,7 @@ import {
   RWF_ATOMIC,
 } from '../sys/abi.ts'
 import { STATX_SIZE } from '../sys/constants.ts'
+import { CTL } from '../sys/driver.ts'
 import { EBADF } from '../sys/errno.ts'
 import {
   argumentTypeError,
@@ -68,6 +69,8 @@ export interface DirectWriteOptions extends DirectOptions {
 }
 
 const IOV_MAX = 1024
+/** Requests that go to the device together; measured in docs/storage.md. */
+const TOGETHER = 4
 /** Most that `readBytes` moves at once. */
 const PIECE = 1 << 20
 /** ioctl(2): the size of a block device. */
@@ -82,6 +85,9 @@ export class DirectFile {
   readonly #isBlockDevice: boolean
   readonly #details: { path: string }
   #closed: Promise<void> | null = null
+  /** Requests since the `enter` call with this number. */
+  #queued = 0
+  #enters = -1
   /** Whether O_DIRECT is in force; false only with `fallback`. */
   readonly direct: boolean
   /** What positions, lengths and addresses must be multiples of. */
@@ -290,7 +296,28 @@ export class DirectFile {
       slot.sqe.words[SQE.FD] = this.#fixed.index
       slot.sqeFlags |= IOSQE_FIXED_FILE
     }
-    return this.#ring.engine.promise(slot)
+    const promise = this.#ring.engine.promise<number>(slot)
+    this.#startSome()
+    return promise
+  }
+
+  /**
+   * Lets the device begin while the rest is being written. What goes down at the end of the turn as one batch comes back as one, and
+   * device and program wait for each other in turn.
+   */
+  #startSome(): void {
+    const { engine } = this.#ring
+    const enters = engine.control[CTL.ENTERS]!
+    if (enters !== this.#enters) {
+      this.#enters = enters
+      this.#queued = 0
+    }
+    if (++this.#queued < TOGETHER || engine.linking !== 0) return
+    try {
+      engine.flush()
+    } catch {
+      // What is queued stays so; the loop meets the same error, and tells it.
+    }
   }
 
   /** After a close nothing may be claimed: the place in the table may be another file's. */

@@ -1,8 +1,8 @@
 // The thread's ring for `ringcore/fs`, or none: then every call goes to node:fs/promises.
-// Flow: promises-*, file-handle → this → runtime/executor (the ring), ring/probe (whether there can be one).
+// Flow: promises-*, file-handle → this → runtime/executor (the ring), runtime/host (whether there can be one).
 
-import { available } from '../ring/probe.ts'
 import { defaultRing } from '../runtime/executor.ts'
+import { canDriveRings } from '../runtime/host.ts'
 import { lacksOpcode } from '../runtime/opcode-gate.ts'
 import type { Uring } from '../runtime/uring.ts'
 
@@ -12,7 +12,7 @@ export type Backend = 'io_uring' | 'node'
 const guarded = (process as { permission?: unknown }).permission !== undefined
 
 /** Which way functions go that have an opcode: asked once, when the module is loaded. */
-export const backend: Backend = !guarded && available().available ? 'io_uring' : 'node'
+export const backend: Backend = !guarded && canDriveRings() ? 'io_uring' : 'node'
 
 let ring: Uring | null = null
 

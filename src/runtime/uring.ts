@@ -25,6 +25,7 @@ import { BufferGroup, type BufferGroupOptions } from './buffer-group.ts'
 import { BufferTable } from './buffer-table.ts'
 import { type Chain, runChain } from './chain.ts'
 import { Engine } from './engine.ts'
+import { foreignHost } from './host.ts'
 import { checkFixedFile } from './operations.ts'
 import { RegistrationOperations } from './operations-registration.ts'
 import { QUIET_SLOTS } from './quiet-chain.ts'
@@ -134,10 +135,9 @@ export class Uring extends RegistrationOperations {
       throw invalidArgument('Cannot use sqRewind: the event loop submits too; use Ring of ringcore/ring')
     }
     const allowed = options.allow === undefined ? undefined : checkAllow(options.allow)
-    const host = ['bun', 'deno'].find((name) => name in process.versions)
-    if (host !== undefined) {
+    if (foreignHost !== undefined) {
       throw ringUnavailableError(
-        `Cannot drive a ring from ${host}'s event loop`,
+        `Cannot drive a ring from ${foreignHost}'s event loop`,
         'use Ring of ringcore/ring there, or run on Node',
       )
     }

@@ -1,7 +1,6 @@
 // Listening sockets: by address, by path, by descriptor, or through the primary of a cluster.
 // Flow: server.ts → this → socket-options.ts, acceptor.ts.
 
-import cluster from 'node:cluster'
 import { chmodSync, statSync, unlinkSync } from 'node:fs'
 import { createServer, isIPv6 } from 'node:net'
 import * as c from '../../sys/constants.ts'
@@ -120,9 +119,9 @@ function isLinkLocal(address: string): boolean {
   return isIPv6(address) && /^fe[89ab]/i.test(address)
 }
 
-/** Whether connections come through the primary process of a cluster. */
+/** Whether connections come through the primary process of a cluster: a worker has a channel to it, and the module loaded. */
 export function isShared(exclusive: boolean): boolean {
-  return cluster.isWorker && !exclusive
+  return !exclusive && process.send !== undefined && process.getBuiltinModule('node:cluster').isWorker
 }
 
 /** A server of Node's own that hands us the descriptors of its connections. */
