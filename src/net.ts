@@ -6,6 +6,7 @@ import { normalizeArgs } from './net/node/arguments.ts'
 import { callable } from './net/node/callable.ts'
 import { onRing as onRingHere } from './net/node/on-ring.ts'
 import type { ConnectOptions as NodeConnectOptions } from './net/node/options.ts'
+import { joinTls } from './net/node/over-tls.ts'
 import { Server as RingServer } from './net/node/server.ts'
 import { Socket as RingSocket } from './net/node/socket.ts'
 import { canDriveRings } from './runtime/host.ts'
@@ -23,8 +24,9 @@ type Net = typeof nodeNet
 
 /** node:net's own names, and what stands in for those that make or take sockets. */
 function onRingNames(): Record<string, unknown> {
-  const Socket = callable(RingSocket)
-  const Server = callable(RingServer)
+  joinTls()
+  const Socket = callable(RingSocket, nodeNet.Socket)
+  const Server = callable(RingServer, nodeNet.Server)
   const connect = (...args: unknown[]): RingSocket => {
     const normalized = normalizeArgs(args)
     const [options] = normalized as [NodeConnectOptions, unknown]

@@ -19,7 +19,10 @@ export interface ErrorDetails {
   cause?: unknown
 }
 
-/** A system call or request that failed; the same properties and text as Node's system errors. */
+/**
+ * A system call or request that failed; the same properties and text as Node's system errors. Like theirs, it names `Error` as its
+ * constructor: so logs, which show a constructor's name, show what they would with Node.
+ */
 export class UringError extends Error {
   /** Negative, as in Node: -2. */
   errno: number
@@ -48,6 +51,7 @@ export class UringError extends Error {
     if (details.op !== undefined) this.op = details.op
   }
 }
+Object.defineProperty(UringError.prototype, 'constructor', { get: () => Error, configurable: true })
 
 /**
  * Makes the error of a failed call on a file: "ENOENT: no such file or directory, open 'x'".

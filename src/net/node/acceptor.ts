@@ -1,6 +1,7 @@
 // A listening socket on the ring: one multishot accept, a callback per connection.
 // Flow: server.ts → this → engine.ts. man io_uring_prep_multishot_accept(3)
 
+import { AsyncResource } from 'node:async_hooks'
 import { prepMultishotAccept } from '../../op/prep-net.ts'
 import { Resource } from '../../runtime/resource.ts'
 import type { Sink, Slot } from '../../runtime/slots.ts'
@@ -29,6 +30,8 @@ const PAUSE_MS = 50
 
 export class Acceptor implements Sink {
   readonly kind: StreamKind
+  /** The context that it was made in. */
+  readonly scope = new AsyncResource('RINGSERVER', { requireManualDestroy: true })
   /** Whether others may listen on the same open socket: it was adopted. */
   readonly #isShared: boolean
   readonly #ring: Uring
@@ -152,6 +155,7 @@ export class Acceptor implements Sink {
   close(): void {
     const fd = this.#resource.surrender()
     if (fd < 0) return
+    this.scope.emitDestroy()
     // The accept in flight keeps the socket open for a moment, but not its port.
     if (this.kind === 'tcp' && !this.#isShared) this.#driver.syscall(nr.shutdown, fd, SHUT_RDWR)
     if (this.#spare >= 0) closeFd(this.#driver, this.#spare)

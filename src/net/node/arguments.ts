@@ -1,10 +1,16 @@
 // The overloads of node:net's connect and listen, as options and a callback.
 // Flow: socket.ts, server.ts → this.
 
+import * as net from 'node:net'
 import type { ConnectOptions } from './options.ts'
 
-/** Arguments that were taken apart already are passed on as they are. */
-const NORMALIZED = Symbol('normalizedArgs')
+/** Arguments that were taken apart already are passed on as they are: Node's own mark, so that either may have done it. */
+const NORMALIZED = nodesMark() ?? Symbol('normalizedArgs')
+
+function nodesMark(): symbol | undefined {
+  const { _normalizeArgs } = net as { _normalizeArgs?(args: unknown[]): object }
+  return _normalizeArgs && Object.getOwnPropertySymbols(_normalizeArgs([]))[0]
+}
 
 export type Callback = (...args: unknown[]) => void
 export type Normalized = [options: ConnectOptions, callback: Callback | null]
@@ -37,6 +43,5 @@ export function normalizeArgs(args: readonly unknown[]): Normalized {
   }
   const last = args.at(-1)
   const normalized: Normalized = [options, typeof last === 'function' ? (last as Callback) : null]
-  Object.defineProperty(normalized, NORMALIZED, { value: true })
-  return normalized
+  return Object.assign(normalized, { [NORMALIZED]: true })
 }

@@ -29,8 +29,11 @@ function adoptable<T extends Maker>(Base: T): T {
 export const AdoptableDuplex = adoptable(Duplex)
 export const AdoptableEmitter = adoptable(EventEmitter)
 
-/** Lets a class be called without `new`. */
-export function callable<T extends new (...args: never[]) => object>(Class: T): T {
+/**
+ * Lets a class be called without `new`, and counts Node's own objects as its instances: a TLSSocket is a `net.Socket` to those who
+ * ask, and an http.Server a `net.Server`.
+ */
+export function callable<T extends new (...args: never[]) => object>(Class: T, Own: Maker): T {
   const called: T = new Proxy(Class, {
     apply(_target, self: unknown, args) {
       if (self instanceof Class) adopting = self
@@ -39,6 +42,14 @@ export function callable<T extends new (...args: never[]) => object>(Class: T): 
     // To older engines each object that a Proxy is the `new.target` of is of a kind of its own.
     construct(_target, args, newTarget): object {
       return Reflect.construct(Class, args, newTarget === called ? Class : newTarget)
+    },
+  })
+  // Whatever a bundler made of it: programs ask for `socket.constructor.name`.
+  Object.defineProperty(Class, 'name', { value: Own.name, configurable: true })
+  Object.defineProperty(Class, Symbol.hasInstance, {
+    value(this: unknown, object: unknown): boolean {
+      const isOurs = Reflect.apply(Function.prototype[Symbol.hasInstance], this, [object])
+      return isOurs || ((this === called || this === Class) && object instanceof Own)
     },
   })
   Object.defineProperty(Class.prototype, 'constructor', { value: called, writable: true, configurable: true })

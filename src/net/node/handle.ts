@@ -67,19 +67,22 @@ export function kindOf(driver: Driver, fd: number): StreamKind {
   throw invalidFdType(isInternet ? 'UDP' : 'UNKNOWN')
 }
 
+function newScope(): AsyncResource {
+  return new AsyncResource('RINGSTREAM', { requireManualDestroy: true })
+}
+
 export class StreamHandle {
   readonly ring: Uring
   readonly kind: StreamKind
   readonly resource: Resource
   readonly #reader: Reader
   readonly #writer: Writer
-  readonly #scope = new AsyncResource('RINGSTREAM', { requireManualDestroy: true })
-  readonly #owner: HandleOwner
+  #scope = newScope()
+  #owner: HandleOwner
   #referenced = true
   #connecting: Slot | null = null
   /** Whether the stream above wants bytes: its own note, as on libuv's handles. */
   reading = false
-  bytesWritten = 0
 
   constructor(ring: Uring, fd: number, kind: StreamKind, owner: HandleOwner) {
     this.ring = ring
@@ -89,6 +92,11 @@ export class StreamHandle {
     const isFifo = kind === 'fifo'
     this.#reader = new Reader(ring, this.resource, this, isFifo)
     this.#writer = new Writer(ring.engine, this.resource, this, isFifo)
+  }
+
+  /** From now on another one is told. */
+  tell(owner: HandleOwner): void {
+    this.#owner = owner
   }
 
   get #driver(): Driver {
@@ -106,6 +114,11 @@ export class StreamHandle {
 
   get bytesRead(): number {
     return this.#reader.bytes
+  }
+
+  /** Bytes given to `write`. */
+  get bytesWritten(): number {
+    return this.#writer.bytes
   }
 
   /** Bytes that the kernel has yet to take. */
@@ -186,16 +199,17 @@ export class StreamHandle {
     return 0
   }
 
-  write(chunk: Uint8Array | string, encoding: Encoding, done: WriteDone): number {
-    const bytes = this.#writer.write(chunk, encoding, done)
-    this.bytesWritten += bytes
-    return bytes
+  /** Takes back what the owner has no use for yet; it comes again, first of all, after the next `readStart`. */
+  unread(bytes: Buffer): void {
+    this.#reader.unread(bytes)
   }
 
-  writev(pieces: readonly Piece[], done: WriteDone): number {
-    const bytes = this.#writer.writev(pieces, done)
-    this.bytesWritten += bytes
-    return bytes
+  write(chunk: Uint8Array | string, encoding: Encoding, done: WriteDone): void {
+    this.#writer.write(chunk, encoding, done)
+  }
+
+  writev(pieces: readonly Piece[], done: WriteDone): void {
+    this.#writer.writev(pieces, done)
   }
 
   /** Ends this side when all that was written is with the kernel. @param done gets 0 or -errno */
@@ -246,6 +260,17 @@ export class StreamHandle {
   /** Whom async_hooks knows the connection as; node:http asks. */
   getAsyncId(): number {
     return this.#scope.asyncId()
+  }
+
+  /** The connection goes over to somebody else, whose context it has from now on: an http.Agent has another request for it. */
+  asyncReset(): void {
+    this.#scope.emitDestroy()
+    this.#scope = newScope()
+  }
+
+  /** node:http asks before a reset; no number of Node's is ours. */
+  getProviderType(): number {
+    return 0
   }
 
   // ---- holding the process open

@@ -2,7 +2,6 @@
 // Flow: net.ts → this → server.ts. The server stays what it is; only who listens changes.
 
 import type * as net from 'node:net'
-import * as tls from 'node:tls'
 import type { Acceptor } from './acceptor.ts'
 import type { SharedListening } from './listening.ts'
 import { Server } from './server.ts'
@@ -11,6 +10,7 @@ import type { Socket } from './socket.ts'
 /** What Node's servers keep of their own listening: their methods ask it. */
 interface Inner {
   _handle: object | null
+  _unref: boolean
   _connections: number
   allowHalfOpen: boolean
   pauseOnConnect: boolean
@@ -78,13 +78,13 @@ export function onRing<T extends net.Server>(server: T): T {
       socket.server = server
       socket._server = server
       server.emit('connection', socket as unknown as net.Socket)
-      // The TLS socket that has wrapped it by now decides when this side ends: it may have much to write yet.
-      if (server instanceof tls.Server) socket.allowHalfOpen = true
     })
     const attach = (): void => {
       const { _handle } = source
       if (_handle === null || target._handle !== null) return
       target._handle = new Facade(source, _handle)
+      // It may have been asked for before there was anything to unreference.
+      if (target._unref) source.unref()
       if (typeof source.address() === 'string') target._pipeName = source.address() as string
     }
     source.on('error', (error) => server.emit('error', error))

@@ -60,9 +60,13 @@ export class Reader implements Sink {
   /** What came while nobody wanted it, in order; then the end of it: 0, or -errno. */
   readonly #kept: Buffer[] = []
   #keptBytes = 0
+  /** Whether its owner takes only what it has room for; after it has asked for more, its stream asks once more in a tick. */
+  #handsBack = false
   #end: number | undefined
   #told = false
   #closed = false
+  /** The enter call that brought the last bytes: what comes with the same one comes before anybody could answer them. */
+  #epoch = -1
   referenced = true
   bytes = 0
 
@@ -86,7 +90,8 @@ export class Reader implements Sink {
   start(): void {
     if (this.#flowing || this.#closed) return
     this.#flow(true)
-    if (this.#kept.length > 0 || this.#end !== undefined) process.nextTick(deliver, this)
+    if (this.#handsBack) setImmediate(deliver, this)
+    else if (this.#kept.length > 0 || this.#end !== undefined) process.nextTick(deliver, this)
     else if (this.#slot === null) this.#arm()
     // What came meanwhile was told of already.
     else if (this.#polls) process.nextTick(receive, this)
@@ -94,6 +99,13 @@ export class Reader implements Sink {
 
   stop(): void {
     if (this.#flowing) this.#flow(false)
+  }
+
+  /** Takes bytes back from an owner that stops. */
+  unread(bytes: Buffer): void {
+    this.#handsBack = true
+    this.#kept.unshift(bytes)
+    this.#keptBytes += bytes.byteLength
   }
 
   #flow(on: boolean): void {
@@ -110,19 +122,28 @@ export class Reader implements Sink {
 
   /** Hands out what was kept, as long as it is wanted. */
   deliver(): void {
+    const hasBytes = this.#kept.length > 0
     while (this.#flowing && this.#kept.length > 0) {
       const bytes = this.#kept.shift()!
       this.#keptBytes -= bytes.byteLength
       if (!this.#owner.onRead(bytes)) this.stop()
     }
     if (!this.#flowing || this.#kept.length > 0) return
-    if (this.#end !== undefined) this.#tellEnd()
+    if (this.#end !== undefined) this.#tellEnd(hasBytes)
     else if (this.#slot === null) this.#arm()
     else if (this.#polls) this.receive()
   }
 
-  #tellEnd(): void {
+  /**
+   * libuv lets all ticks run between bytes and the end that came with them, and programs count on it: an http.Server has answered by
+   * then, and would give the answer up if the end came first.
+   */
+  #tellEnd(isWithBytes: boolean): void {
     if (this.#told) return
+    if (isWithBytes) {
+      setImmediate(deliver, this)
+      return
+    }
     this.#told = true
     if (this.#end === 0) this.#owner.onEnd()
     else this.#owner.onReadError(this.#end!)
@@ -254,6 +275,7 @@ export class Reader implements Sink {
   #received(bytes: Buffer): void {
     if (this.#closed) return
     this.bytes += bytes.byteLength
+    this.#epoch = this.#ring.engine.control[CTL.ENTERS]!
     if (this.#flowing && this.#kept.length === 0) {
       if (!this.#owner.onRead(bytes)) this.stop()
       return
@@ -266,7 +288,8 @@ export class Reader implements Sink {
   #ended(res: number): void {
     if (this.#closed || this.#end !== undefined) return
     this.#end = res
-    if (this.#flowing && this.#kept.length === 0) this.#tellEnd()
+    if (this.#flowing && this.#kept.length === 0)
+      this.#tellEnd(this.#epoch === this.#ring.engine.control[CTL.ENTERS])
   }
 }
 

@@ -2,7 +2,7 @@
 // Flow: the program → this → listening.ts (a socket), acceptor.ts (its connections), socket.ts.
 
 import diagnostics from 'node:diagnostics_channel'
-import { lookup } from 'node:dns'
+import dns from 'node:dns'
 import { EventEmitter } from 'node:events'
 import { type BlockList, isIP } from 'node:net'
 import { getDefaultHighWaterMark } from 'node:stream'
@@ -176,7 +176,7 @@ export class Server extends AdoptableEmitter {
 
   #lookupAndListen(host: string, place: Place, exclusive: boolean): void {
     const id = this._listeningId
-    lookup(host, { all: true }, (error, addresses) => {
+    dns.lookup(host, { all: true }, (error, addresses) => {
       if (id !== this._listeningId) return
       if (error) {
         this.emit('error', error)
@@ -286,7 +286,10 @@ export class Server extends AdoptableEmitter {
     this._connections++
     socket.server = this
     socket._server = this
-    this.emit('connection', socket)
+    // In the context that called `listen`, as Node does; what the socket tells later is not.
+    const handle = this._handle
+    if (handle instanceof Acceptor) handle.scope.runInAsyncScope(this.emit, this, 'connection', socket)
+    else this.emit('connection', socket)
     if (accepted.hasSubscribers) accepted.publish({ socket })
   }
 

@@ -1,6 +1,7 @@
 // What of a socket is not data: its handle, options, addresses, counters and timeout.
 // Flow: socket.ts extends this → handle.ts.
-// Public names, the underscored ones too, are Node's: programs use them.
+// Public names, the underscored ones too, are Node's: programs use them. What is ours has symbols for names, not `#`: so a Proxy of a
+// socket, an object that inherits from one, and the prototype itself can be asked as Node's can.
 
 import type { BlockList } from 'node:net'
 import type { Duplex, DuplexOptions } from 'node:stream'
@@ -20,6 +21,16 @@ export interface KeepAliveOptions {
 }
 
 const TIMER = Symbol('timer')
+const HANDLE = Symbol('handle')
+const NO_DELAY = Symbol('noDelay')
+const KEEP_ALIVE = Symbol('keepAlive')
+const KEEP_ALIVE_DELAY = Symbol('keepAliveDelay')
+const KEEP_ALIVE_INTERVAL = Symbol('keepAliveInterval')
+const KEEP_ALIVE_COUNT = Symbol('keepAliveCount')
+const TYPE_OF_SERVICE = Symbol('typeOfService')
+const LAST_QUEUE_SIZE = Symbol('lastQueueSize')
+const BYTES_READ = Symbol('bytesRead')
+const BYTES_WRITTEN = Symbol('bytesWritten')
 type Timed = { [TIMER]?: NodeJS.Timeout | null; _parent?: Timed | null }
 
 export class SocketBase extends AdoptableDuplex {
@@ -38,21 +49,23 @@ export class SocketBase extends AdoptableDuplex {
   declare blockList?: BlockList
   declare autoSelectFamilyAttemptedAddresses?: string[]
   declare resetAndClosing?: boolean
-  _aborted = false;
-  [TIMER]: NodeJS.Timeout | null = null
-  #handle: StreamHandle | UnopenedHandle | null = null
-  #noDelay = false
-  #keepAlive = false
-  #keepAliveDelay = 0
-  #keepAliveInterval: number | undefined
-  #keepAliveCount: number | undefined
-  #typeOfService: number | undefined
-  #lastQueueSize = 0
+  _aborted = false
+  /** The TLS socket on top. */
+  _secure: { readonly writableEnded: boolean } | null = null;
+  [TIMER]: NodeJS.Timeout | null = null;
+  [HANDLE]: StreamHandle | UnopenedHandle | null = null;
+  [NO_DELAY] = false;
+  [KEEP_ALIVE] = false;
+  [KEEP_ALIVE_DELAY] = 0;
+  [KEEP_ALIVE_INTERVAL]: number | undefined;
+  [KEEP_ALIVE_COUNT]: number | undefined;
+  [TYPE_OF_SERVICE]: number | undefined;
+  [LAST_QUEUE_SIZE] = 0;
   /** Counters outlive the handle. */
-  #bytesRead = 0
-  #bytesWritten = 0
+  [BYTES_READ] = 0;
+  [BYTES_WRITTEN] = 0
   /** The path that a Unix socket was bound to before it connected. */
-  protected _boundPath: string | undefined
+  _boundPath: string | undefined
 
   constructor(options: DuplexOptions) {
     super(options)
@@ -60,16 +73,16 @@ export class SocketBase extends AdoptableDuplex {
 
   /** What stands for the connection below; null before `connect` and after `destroy`. */
   get _handle(): StreamHandle | UnopenedHandle | null {
-    return this.#handle
+    return this[HANDLE]
   }
 
   set _handle(handle: StreamHandle | UnopenedHandle | null) {
-    this.#handle = handle
+    this[HANDLE] = handle
   }
 
   /** The handle, once it has a descriptor. */
   protected get _opened(): StreamHandle | null {
-    return this.#handle instanceof StreamHandle ? this.#handle : null
+    return this[HANDLE] instanceof StreamHandle ? this[HANDLE] : null
   }
 
   // ---- options
@@ -77,8 +90,8 @@ export class SocketBase extends AdoptableDuplex {
   setNoDelay(enable?: boolean): this {
     const on = Boolean(enable ?? true)
     const handle = this._opened
-    if (handle !== null && on !== this.#noDelay) handle.setNoDelay(on)
-    this.#noDelay = on
+    if (handle !== null && on !== this[NO_DELAY]) handle.setNoDelay(on)
+    this[NO_DELAY] = on
     return this
   }
 
@@ -95,12 +108,14 @@ export class SocketBase extends AdoptableDuplex {
     const delay = ~~(Number(initialDelay) / 1000)
     const every = interval === undefined ? undefined : ~~(interval / 1000)
     const isNew =
-      this.#keepAliveDelay !== delay || this.#keepAliveInterval !== every || this.#keepAliveCount !== count
-    const changes = on !== this.#keepAlive || (on && isNew)
-    this.#keepAlive = on
-    this.#keepAliveDelay = delay
-    this.#keepAliveInterval = every
-    this.#keepAliveCount = count
+      this[KEEP_ALIVE_DELAY] !== delay ||
+      this[KEEP_ALIVE_INTERVAL] !== every ||
+      this[KEEP_ALIVE_COUNT] !== count
+    const changes = on !== this[KEEP_ALIVE] || (on && isNew)
+    this[KEEP_ALIVE] = on
+    this[KEEP_ALIVE_DELAY] = delay
+    this[KEEP_ALIVE_INTERVAL] = every
+    this[KEEP_ALIVE_COUNT] = count
     if (changes) this._opened?.setKeepAlive(on, delay, every, count)
     return this
   }
@@ -110,8 +125,8 @@ export class SocketBase extends AdoptableDuplex {
     if (Number.isNaN(tos)) throw argumentTypeError('tos', 'of type number', tos)
     checkInteger('tos', tos, 0, 255)
     const handle = this._opened
-    const changes = tos !== this.#typeOfService
-    this.#typeOfService = tos
+    const changes = tos !== this[TYPE_OF_SERVICE]
+    this[TYPE_OF_SERVICE] = tos
     const res = handle !== null && changes ? handle.setTypeOfService(tos) : 0
     if (res < 0) throw socketError(res, 'setTypeOfService')
     return this
@@ -119,7 +134,7 @@ export class SocketBase extends AdoptableDuplex {
 
   getTypeOfService(): number {
     const handle = this._opened
-    if (handle === null) return this.#typeOfService ?? 0
+    if (handle === null) return this[TYPE_OF_SERVICE] ?? 0
     const res = handle.getTypeOfService()
     if (res < 0) throw socketError(res, 'getTypeOfService')
     return res
@@ -127,29 +142,29 @@ export class SocketBase extends AdoptableDuplex {
 
   /** Takes options that wait for a connection. */
   protected _remember(noDelay: boolean, keepAlive: boolean, delay: number, tos?: number): void {
-    this.#noDelay = noDelay
-    this.#keepAlive = keepAlive
-    this.#keepAliveDelay = delay
-    this.#typeOfService = tos
+    this[NO_DELAY] = noDelay
+    this[KEEP_ALIVE] = keepAlive
+    this[KEEP_ALIVE_DELAY] = delay
+    this[TYPE_OF_SERVICE] = tos
   }
 
   /** Gives the connection the options that were set before it was there. @returns 0 or -errno */
   protected _applyOptions(handle: StreamHandle): number {
-    if (this.#noDelay) handle.setNoDelay(true)
-    if (this.#keepAlive)
-      handle.setKeepAlive(true, this.#keepAliveDelay, this.#keepAliveInterval, this.#keepAliveCount)
-    return this.#typeOfService === undefined ? 0 : handle.setTypeOfService(this.#typeOfService)
+    if (this[NO_DELAY]) handle.setNoDelay(true)
+    if (this[KEEP_ALIVE])
+      handle.setKeepAlive(true, this[KEEP_ALIVE_DELAY], this[KEEP_ALIVE_INTERVAL], this[KEEP_ALIVE_COUNT])
+    return this[TYPE_OF_SERVICE] === undefined ? 0 : handle.setTypeOfService(this[TYPE_OF_SERVICE])
   }
 
   ref(): this {
-    if (this.#handle === null) this.once('connect', this.ref)
-    else this.#handle.ref()
+    if (this[HANDLE] === null) this.once('connect', this.ref)
+    else this[HANDLE].ref()
     return this
   }
 
   unref(): this {
-    if (this.#handle === null) this.once('connect', this.unref)
-    else this.#handle.unref()
+    if (this[HANDLE] === null) this.once('connect', this.unref)
+    else this[HANDLE].unref()
     return this
   }
 
@@ -185,9 +200,9 @@ export class SocketBase extends AdoptableDuplex {
 
   /** A write that goes on is no idleness: its queue gets shorter. */
   _onTimeout(): void {
-    const size = this.#handle?.writeQueueSize ?? 0
-    if (size > 0 && size !== this.#lastQueueSize) {
-      this.#lastQueueSize = size
+    const size = this[HANDLE]?.writeQueueSize ?? 0
+    if (size > 0 && size !== this[LAST_QUEUE_SIZE]) {
+      this[LAST_QUEUE_SIZE] = size
       this._unrefTimer()
       this[TIMER]?.refresh()
       return
@@ -202,8 +217,8 @@ export class SocketBase extends AdoptableDuplex {
   }
 
   _getpeername(): NodeAddress {
-    const handle = this.#handle
-    if (handle === null || this.connecting) return this._peername ?? {}
+    const handle = this[HANDLE]
+    if (handle == null || this.connecting) return this._peername ?? {}
     if (this._peername == null) {
       const out: NodeAddress = {}
       if (handle.getpeername(out) < 0) return out
@@ -214,10 +229,10 @@ export class SocketBase extends AdoptableDuplex {
 
   _getsockname(): NodeAddress {
     if (this._boundPath !== undefined) return { address: this._boundPath }
-    if (this.#handle === null) return {}
+    if (this[HANDLE] == null) return {}
     if (this._sockname === null) {
       this._sockname = {}
-      this.#handle.getsockname(this._sockname)
+      this[HANDLE].getsockname(this._sockname)
     }
     return this._sockname
   }
@@ -254,7 +269,7 @@ export class SocketBase extends AdoptableDuplex {
 
   /** Whether there is no connection yet. */
   get pending(): boolean {
-    return this.#handle === null || this.connecting
+    return this[HANDLE] == null || this.connecting
   }
 
   get readyState(): 'opening' | 'open' | 'readOnly' | 'writeOnly' | 'closed' {
@@ -264,15 +279,15 @@ export class SocketBase extends AdoptableDuplex {
   }
 
   get bufferSize(): number | undefined {
-    return this.#handle === null ? undefined : this.writableLength
+    return this[HANDLE] == null ? undefined : this.writableLength
   }
 
   get bytesRead(): number {
-    return this.#handle === null ? this.#bytesRead : this.#handle.bytesRead
+    return this[HANDLE] == null ? this[BYTES_READ] : this[HANDLE].bytesRead
   }
 
   get _bytesDispatched(): number {
-    return this.#handle === null ? this.#bytesWritten : this.#handle.bytesWritten
+    return this[HANDLE] == null ? this[BYTES_WRITTEN] : this[HANDLE].bytesWritten
   }
 
   /** Bytes given to `write`, sent or not. */
@@ -282,16 +297,16 @@ export class SocketBase extends AdoptableDuplex {
     const pending = this._pendingData
     if (Array.isArray(pending)) {
       for (const { chunk, encoding } of pending) bytes += byteLength(chunk, encoding)
-    } else if (pending !== null) bytes += byteLength(pending as string, this._pendingEncoding)
+    } else if (pending != null) bytes += byteLength(pending as string, this._pendingEncoding)
     return bytes
   }
 
   /** Keeps the counters and lets the handle go. */
   protected _takeHandle(): StreamHandle | UnopenedHandle | null {
-    const handle = this.#handle
+    const handle = this[HANDLE]
     if (handle === null) return null
-    this.#bytesRead = handle.bytesRead
-    this.#bytesWritten = handle.bytesWritten
+    this[BYTES_READ] = handle.bytesRead
+    this[BYTES_WRITTEN] = handle.bytesWritten
     return handle
   }
 }

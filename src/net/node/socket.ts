@@ -3,7 +3,7 @@
 
 import diagnostics from 'node:diagnostics_channel'
 import { BlockList } from 'node:net'
-import type { DuplexOptions } from 'node:stream'
+import { addAbortSignal, type DuplexOptions } from 'node:stream'
 import { defaultRing } from '../../runtime/executor.ts'
 import { checkSignal } from '../../runtime/options.ts'
 import { ENOTCONN } from '../../sys/errno.ts'
@@ -20,6 +20,8 @@ import type { StreamKind } from './socket-options.ts'
 import { UnopenedHandle } from './unopened.ts'
 import type { Encoding, Piece, WriteDone } from './writer.ts'
 
+const EARS = Symbol('ears')
+const BOUND_FD = Symbol('boundFd')
 const clients = diagnostics.channel('net.client.socket')
 
 /** What a socket's server must know of it. */
@@ -31,7 +33,7 @@ interface Counting {
 /** Node's option that has bytes written into memory of the caller's. */
 interface OnRead {
   buffer: Uint8Array | (() => Uint8Array)
-  callback(bytes: number, buffer: Uint8Array): boolean
+  callback(this: Socket, bytes: number, buffer: Uint8Array): boolean
 }
 
 /** What a server says about the sockets of its connections. */
@@ -70,20 +72,23 @@ class Ears implements HandleOwner {
     return goOn
   }
 
-  /** As much at a time as the caller's buffer holds. */
+  /** As much at a time as the caller's buffer holds, until there is no more or the caller wants no more for now. */
   #intoBuffer(bytes: Buffer, onread: OnRead): boolean {
-    let goOn = true
-    for (let at = 0; at < bytes.byteLength && !this.#socket.destroyed; ) {
+    const socket = this.#socket
+    for (let at = 0; at < bytes.byteLength && !socket.destroyed; ) {
       const buffer = this.#buffer!
       const part = bytes.subarray(at, at + buffer.byteLength)
       buffer.set(part)
       at += part.byteLength
-      goOn = onread.callback(part.byteLength, buffer) !== false && goOn
-      if (typeof onread.buffer !== 'function') continue
-      const next = onread.buffer()
+      const goOn = onread.callback.call(socket, part.byteLength, buffer) !== false
+      const next = typeof onread.buffer === 'function' ? onread.buffer() : null
       if (next instanceof Uint8Array) this.#buffer = next
+      const handle = socket._handle
+      if (!(handle instanceof StreamHandle) || (goOn && handle.reading)) continue
+      if (at < bytes.byteLength) handle.unread(bytes.subarray(at))
+      return false
     }
-    return goOn
+    return true
   }
 
   onEnd(): void {
@@ -99,8 +104,10 @@ class Ears implements HandleOwner {
     this.#socket.destroy(socketError(res, 'read'))
   }
 
+  /** When TLS has ended its side, its last words may find nobody: no error then, as with Node. */
   onWriteError(error: Error): void {
-    this.#socket.destroy(error)
+    const isOver = this.#socket._secure?.writableEnded === true
+    this.#socket.destroy(isOver ? undefined : error)
   }
 
   onWritten(): void {
@@ -109,14 +116,17 @@ class Ears implements HandleOwner {
 }
 
 export class Socket extends SocketBase {
-  readonly #ears: Ears
-  #boundFd = false
+  readonly [EARS]: Ears;
+  /** Whether the handle was there before its connection. */
+  [BOUND_FD] = false
 
   constructor(given?: SocketOptions | number) {
     const options = prepare(given)
-    super(options as DuplexOptions)
+    // The stream would destroy a socket that is not finished, were the signal aborted already.
+    const { signal } = options
+    super((signal ? { ...options, signal: undefined } : options) as DuplexOptions)
     const { onread } = options
-    this.#ears = new Ears(this, isOnRead(onread) ? onread : null)
+    this[EARS] = new Ears(this, isOnRead(onread) ? onread : null)
     const { typeOfService } = options
     if (typeOfService !== undefined) checkInteger('options.typeOfService', typeOfService, 0, 255)
     this._remember(
@@ -126,17 +136,17 @@ export class Socket extends SocketBase {
       typeOfService,
     )
     this.on('end', onReadableEnd)
-    if (options.handle) this.#adopt(options.handle)
+    if (options.handle) adopt(this, options.handle)
     else if (options.fd !== undefined) {
       checkFd(options.fd)
-      this._open(options.fd)
+      this[BOUND_FD] = !isConnected(this._open(options.fd))
     }
-    if (this._handle !== null && options.readable !== false && !this.#boundFd) {
+    if (this._handle !== null && options.readable !== false) {
       if (options.pauseOnCreate) this.pause()
-      else if (!options.manualStart) this.read(0)
+      else if (!options.manualStart) startReading(this, options.fd !== undefined)
     }
-    if (options.signal) this.#listenTo(options.signal)
     if (options.blockList) this.blockList = checkBlockList(options.blockList)
+    if (signal) listenTo(this, signal)
   }
 
   /** The socket of a connection that a server accepted. */
@@ -156,45 +166,16 @@ export class Socket extends SocketBase {
   /** Makes a descriptor this socket's connection; the socket closes it. */
   _open(fd: number, kind?: StreamKind): StreamHandle {
     const ring = defaultRing()
-    const handle = new StreamHandle(ring, fd, kind ?? kindOf(ring.ring.driver, fd), this.#ears)
+    const handle = new StreamHandle(ring, fd, kind ?? kindOf(ring.ring.driver, fd), this[EARS])
     if (this._handle !== null && !this._handle.hasRef()) handle.unref()
     this._handle = handle
     this._sockname = null
     return handle
   }
 
-  #adopt(source: unknown): void {
-    if (isBoundSocket(source)) {
-      const { fd, path } = consume(source)
-      this.#boundFd = true
-      this._boundPath = path
-      this._open(fd)
-    } else if (hasFd(source)) {
-      this._open(dup(source.fd))
-      source.close()
-    } else {
-      throw argumentTypeError('options.handle', 'a handle with a descriptor', source)
-    }
-  }
-
-  #listenTo(signal: AbortSignal): void {
-    if (signal.aborted)
-      process.nextTick(() => {
-        this._aborted = true
-      })
-    else
-      signal.addEventListener(
-        'abort',
-        () => {
-          this._aborted = true
-        },
-        { once: true },
-      )
-  }
-
   /** Whether `connect` goes through a socket that was bound before. */
   get _isBound(): boolean {
-    return this.#boundFd && this._handle !== null
+    return this[BOUND_FD] && this._handle !== null
   }
 
   // ---- connecting
@@ -243,37 +224,21 @@ export class Socket extends SocketBase {
   override _read(size: number): void {
     const handle = this._handle
     if (this.connecting || handle === null) this.once('connect', () => this._read(size))
-    else if (!handle.reading) this.#readStart(handle)
-  }
-
-  #readStart(handle: StreamHandle | UnopenedHandle): void {
-    handle.reading = true
-    if (handle instanceof StreamHandle) handle.readStart()
-  }
-
-  /** With `onread` nothing is buffered, so these start and stop the connection itself. */
-  #flow(on: boolean): void {
-    const handle = this._opened
-    if (!this.#ears.ownsBuffer || this.connecting || handle === null || handle.reading === on) return
-    if (on) this.#readStart(handle)
-    else {
-      handle.reading = false
-      if (!this.destroyed) handle.readStop()
-    }
+    else if (!handle.reading) readStart(handle)
   }
 
   override pause(): this {
-    this.#flow(false)
+    flow(this, false)
     return super.pause()
   }
 
   override resume(): this {
-    this.#flow(true)
+    flow(this, true)
     return super.resume()
   }
 
   override read(size?: number): unknown {
-    this.#flow(true)
+    flow(this, true)
     return super.read(size)
   }
 
@@ -366,7 +331,7 @@ export class Socket extends SocketBase {
       done(error)
       process.nextTick(emitClose, this)
     } else {
-      this.#close(handle, error !== null)
+      closeHandle(this, handle, error !== null)
       done(error)
     }
     const server = this._server as Counting | null
@@ -375,32 +340,97 @@ export class Socket extends SocketBase {
       server._emitCloseIfDrained?.()
     }
   }
-
-  #close(handle: StreamHandle | UnopenedHandle, hadError: boolean): void {
-    const closed = (): void => {
-      this.emit('close', hadError)
-    }
-    const isOpen = handle instanceof StreamHandle
-    if (this.resetAndClosing && isOpen) {
-      this.resetAndClosing = false
-      const res = handle.reset(closed)
-      if (res < 0) this.emit('error', socketError(res, 'reset'))
-    } else if (this._closeAfterHandlingError) {
-      // The handle stays visible to those who handle the error.
-      queueMicrotask(() => {
-        handle.close(closed)
-        this._handle = null
-      })
-      return
-    } else if (isOpen) handle.close(closed, this.writableFinished ? [] : buffered(this))
-    else handle.close(closed)
-    this._handle = null
-    this._sockname = null
-  }
 }
 
 function emitClose(socket: Socket): void {
   socket.emit('close')
+}
+
+/** Descriptors of FIFOs have no peer, and need none. */
+function isConnected(handle: StreamHandle): boolean {
+  return handle.kind === 'fifo' || handle.getpeername({}) === 0
+}
+
+/** What has no connection yet is left alone; a descriptor that nobody connects says so when it is read from. */
+function startReading(socket: Socket, isFd: boolean): void {
+  if (!socket[BOUND_FD]) socket.read(0)
+  else if (isFd) process.nextTick(readUnlessConnecting, socket)
+}
+
+function readUnlessConnecting(socket: Socket): void {
+  if (!socket.connecting && !socket.destroyed) socket.read(0)
+}
+
+function readStart(handle: StreamHandle | UnopenedHandle): void {
+  handle.reading = true
+  if (handle instanceof StreamHandle) handle.readStart()
+}
+
+/** With `onread` nothing is buffered, so `pause` and `resume` stop and start the connection itself. */
+function flow(socket: Socket, on: boolean): void {
+  const { _handle: handle, [EARS]: ears } = socket
+  if (!ears.ownsBuffer || socket.connecting || handle === null || handle.reading === on) return
+  if (on) readStart(handle)
+  else {
+    handle.reading = false
+    if (handle instanceof StreamHandle && !socket.destroyed) handle.readStop()
+  }
+}
+
+function closeHandle(socket: Socket, handle: StreamHandle | UnopenedHandle, hadError: boolean): void {
+  const closed = (): void => {
+    socket.emit('close', hadError)
+  }
+  const isOpen = handle instanceof StreamHandle
+  if (socket.resetAndClosing && isOpen) {
+    socket.resetAndClosing = false
+    const res = handle.reset(closed)
+    if (res < 0) socket.emit('error', socketError(res, 'reset'))
+  } else if (socket._closeAfterHandlingError) {
+    // The handle stays visible to those who handle the error.
+    queueMicrotask(() => {
+      handle.close(closed)
+      socket._handle = null
+    })
+    return
+  } else if (isOpen) handle.close(closed, socket.writableFinished ? [] : buffered(socket))
+  else handle.close(closed)
+  socket._handle = null
+  socket._sockname = null
+}
+
+/** Takes a connection, or a bound socket, that somebody else opened. */
+function adopt(socket: Socket, source: unknown): void {
+  if (source instanceof StreamHandle) {
+    // One of ours is shared, as Node's are: what comes goes to the newer owner.
+    source.tell(socket[EARS])
+    socket._handle = source
+  } else if (isBoundSocket(source)) {
+    const { fd, path } = consume(source)
+    socket[BOUND_FD] = true
+    socket._boundPath = path
+    socket._open(fd)
+  } else if (hasFd(source)) {
+    socket._open(dup(source.fd))
+    source.close()
+  } else {
+    throw argumentTypeError('options.handle', 'a handle with a descriptor', source)
+  }
+}
+
+/** An aborted socket is destroyed, and tries no further address; of the latter Node takes note a tick later, too. */
+function listenTo(socket: Socket, signal: AbortSignal): void {
+  addAbortSignal(signal, socket)
+  process.nextTick(() => {
+    const onAbort = (): void => {
+      socket._aborted = true
+    }
+    if (signal.aborted) onAbort()
+    else if (!socket.destroyed) {
+      signal.addEventListener('abort', onAbort, { once: true })
+      socket.once('close', () => signal.removeEventListener('abort', onAbort))
+    }
+  })
 }
 
 /** Checks what `new Socket` takes, and adds what its Duplex needs. */

@@ -23,11 +23,11 @@ export class UnopenedHandle {
     return this.#referenced
   }
 
-  getsockname(): number {
+  getsockname(_out?: unknown): number {
     return -EBADF
   }
 
-  getpeername(): number {
+  getpeername(_out?: unknown): number {
     return -EBADF
   }
 

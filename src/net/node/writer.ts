@@ -15,7 +15,7 @@ import type { Sink, Slot } from '../../runtime/slots.ts'
 import { IORING_OP_SEND, IORING_OP_WRITE, IORING_SETUP_SQPOLL } from '../../sys/abi.ts'
 import { MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL } from '../../sys/constants.ts'
 import { CTL } from '../../sys/driver.ts'
-import { EAGAIN, ECANCELED, EINTR } from '../../sys/errno.ts'
+import { EAGAIN, EBADF, ECANCELED, EINTR } from '../../sys/errno.ts'
 import { ringClosedError, socketError } from '../../sys/error.ts'
 import { writeU64 } from '../../sys/memory.ts'
 import { syscallNumbers } from '../../sys/syscalls.ts'
@@ -60,6 +60,8 @@ export class Writer implements Sink {
   #whenIdle: (() => void) | null = null
   #failed = false
   referenced = true
+  /** Bytes of all writes. */
+  bytes = 0
 
   constructor(engine: Engine, resource: Resource, owner: WriteOwner, isFifo: boolean) {
     this.#engine = engine
@@ -97,36 +99,35 @@ export class Writer implements Sink {
   /**
    * Takes one write.
    * @param done is called at once when the bytes were copied
-   * @returns its bytes
    */
-  write(chunk: Uint8Array | string, encoding: Encoding, done: WriteDone): number {
+  write(chunk: Uint8Array | string, encoding: Encoding, done: WriteDone): void {
     const copied = this.#join(chunk, encoding)
     if (copied >= 0) {
+      this.bytes += copied
       done()
-      return copied
+      return
     }
     const bytes = bytesOf(chunk, encoding)
     if (bytes.byteLength === 0) {
       done()
-      return 0
+      return
     }
+    this.bytes += bytes.byteLength
     this.#done = done
     if (this.#send(bytes)) this.#settle(null)
-    return bytes.byteLength
   }
 
   /** Takes several writes as one. */
-  writev(pieces: readonly Piece[], done: WriteDone): number {
-    let total = 0
+  writev(pieces: readonly Piece[], done: WriteDone): void {
     let at = 0
     for (; at < pieces.length && fitsAll(pieces); at++) {
       const copied = this.#join(pieces[at]!.chunk, pieces[at]!.encoding)
       if (copied < 0) break
-      total += copied
+      this.bytes += copied
     }
     if (at === pieces.length) {
       done()
-      return total
+      return
     }
     const rest: Uint8Array[] = []
     let restBytes = 0
@@ -135,12 +136,12 @@ export class Writer implements Sink {
       restBytes += bytes.byteLength
       if (bytes.byteLength > 0) rest.push(bytes)
     }
+    this.bytes += restBytes
     this.#done = done
     const merged = rest.length > 1 && restBytes <= MERGE_BYTES ? [Buffer.concat(rest, restBytes)] : rest
     let isTaken = true
     for (const bytes of merged) isTaken = this.#send(bytes) && isTaken
     if (isTaken) this.#settle(null)
-    return total + restBytes
   }
 
   /** Sends what is large: now, as much of it as the kernel takes, and through the ring what is left. Returns whether that was all. */
@@ -231,6 +232,10 @@ export class Writer implements Sink {
     if (this.#bytes === null) this.#choose()
     const bytes = this.#bytes!
     const engine = this.#engine
+    if (this.#resource.fd < 0) {
+      this.#fail(socketError(-EBADF, 'write'))
+      return
+    }
     try {
       // Asked for first: it may throw, and what is begun must be written.
       const address = engine.addresses.of(bytes)
