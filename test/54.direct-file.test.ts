@@ -73,16 +73,16 @@ test('the device begins while the rest is still being written', async (t) => {
   const buffers = Array.from({ length: 16 }, () => file.alloc(4096))
   const { enters } = ring.stats()
   const reads = buffers.map((buffer, i) => file.read(buffer, i * 4096))
-  assert.equal(ring.stats().enters - enters, 4)
+  assert.equal(ring.stats().enters - enters, 8)
   await Promise.all(reads)
   assert.ok(Buffer.concat(buffers).equals(content))
   // What went down with another call of enter does not count.
-  const [first, second] = [file.read(buffers[0]!, 0), file.read(buffers[1]!, 0)]
+  const first = file.read(buffers[0]!, 0)
   ring.flush()
   const before = ring.stats().enters
-  const more = [2, 3].map((i) => file.read(buffers[i]!, 0))
+  const second = file.read(buffers[1]!, 0)
   assert.equal(ring.stats().enters, before)
-  await Promise.all([first, second, ...more])
+  await Promise.all([first, second])
   for (const buffer of buffers) file.free(buffer)
 })
 

@@ -71,7 +71,7 @@ export interface DirectWriteOptions extends DirectOptions {
 
 const IOV_MAX = 1024
 /** Requests that go to the device together; measured in docs/storage.md. */
-const TOGETHER = 4
+const TOGETHER = 2
 /** Most that `readBytes` moves at once. */
 const PIECE = 1 << 20
 /** ioctl(2): the size of a block device. */
