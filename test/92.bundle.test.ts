@@ -13,18 +13,32 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as
   bin: Record<string, string>
 }
 
+/** What takes long to load and not every program needs; node:net's door joins TLS to it, and so has its modules. */
+const LATE = ['zlib', 'cluster', 'child_process', 'http']
+const LATE_BUT_FOR_NET = [...LATE, 'crypto', 'tls', 'net', 'dns']
+
 for (const [door, target] of Object.entries(manifest.exports)) {
   if (typeof target === 'string') continue
   const name = `ringcore${door.slice(1)}`
   test(`${name}: the joined files have the names of the modules, and nothing else runs`, async (t) => {
     oracle(t)
     const modules = Object.keys((await import(join(root, target.modules))) as object).sort()
-    const script = `console.log(JSON.stringify([Object.keys(await import('${name}')).sort(), import.meta.resolve('${name}')]))\n`
+    const script = `
+      const before = new Set(process.moduleLoadList)
+      const names = Object.keys(await import('${name}')).sort()
+      const loaded = process.moduleLoadList.filter((one) => !before.has(one)).map((one) => one.replace('NativeModule ', ''))
+      console.log(JSON.stringify([names, import.meta.resolve('${name}'), loaded]))
+    `
     const { stdout, stderr } = await runNode(script, { env: AS_INSTALLED })
     assert.equal(stderr, '')
-    const [joined, file] = JSON.parse(stdout) as [string[], string]
+    const [joined, file, loaded] = JSON.parse(stdout) as [string[], string, string[]]
     assert.deepEqual(joined, modules)
     assert.ok(file.endsWith(target.default.slice(1)), file)
+    const late = door === './net' ? LATE : LATE_BUT_FOR_NET
+    assert.deepEqual(
+      loaded.filter((one) => late.includes(one)),
+      [],
+    )
   })
 }
 

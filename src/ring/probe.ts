@@ -135,13 +135,17 @@ function query(driver: Driver): DataView | undefined {
   return result < 0 || header[6]! < 0 ? undefined : new DataView(data.buffer)
 }
 
-function probeOpcodes({ driver, fd }: Probing): Record<string, boolean> {
+/** Asks which opcodes the kernel has. */
+function askOpcodes({ driver, fd }: Probing): (opcode: number) => boolean {
   const bytes = new Uint8Array(16 + 256 * 8)
   const result = driver.register(fd, abi.IORING_REGISTER_PROBE, driver.addressOf(bytes), 256)
   const count = result < 0 ? 0 : bytes[1]!
-  const known = (opcode: number): boolean =>
-    opcode < count && (bytes[16 + opcode * 8 + 2]! & abi.IO_URING_OP_SUPPORTED) !== 0
-  return Object.fromEntries(names('IORING_OP_').map(([name, opcode]) => [name, known(opcode)]))
+  return (opcode) => opcode < count && (bytes[16 + opcode * 8 + 2]! & abi.IO_URING_OP_SUPPORTED) !== 0
+}
+
+function probeOpcodes(probing: Probing): Record<string, boolean> {
+  const isKnown = askOpcodes(probing)
+  return Object.fromEntries(names('IORING_OP_').map(([name, opcode]) => [name, isKnown(opcode)]))
 }
 
 function tryRegisterOp({ driver, fd }: Probing, name: string, opcode: number): boolean {
@@ -168,38 +172,45 @@ export function tryRegisterOps(driver: Driver): Record<string, boolean> {
 }
 
 /** What the runtime needs besides DEFER_TASKRUN; 6.1 has it all. */
-const RUNTIME_NEEDS = new Set([
-  'IORING_FEAT_SINGLE_MMAP',
-  'IORING_FEAT_NODROP',
-  'IORING_FEAT_SUBMIT_STABLE',
-  'IORING_FEAT_FAST_POLL',
-  'IORING_FEAT_EXT_ARG',
-  'IORING_REGISTER_EVENTFD',
-  'IORING_REGISTER_PROBE',
-  'IORING_REGISTER_PBUF_RING',
-  'IORING_REGISTER_SYNC_CANCEL',
-  'IORING_OP_POLL_ADD',
-  'IORING_OP_ASYNC_CANCEL',
-  'IORING_OP_SOCKET',
-])
+const RUNTIME_NEEDS = {
+  features: {
+    IORING_FEAT_SINGLE_MMAP: abi.IORING_FEAT_SINGLE_MMAP,
+    IORING_FEAT_NODROP: abi.IORING_FEAT_NODROP,
+    IORING_FEAT_SUBMIT_STABLE: abi.IORING_FEAT_SUBMIT_STABLE,
+    IORING_FEAT_FAST_POLL: abi.IORING_FEAT_FAST_POLL,
+    IORING_FEAT_EXT_ARG: abi.IORING_FEAT_EXT_ARG,
+  },
+  registerOps: {
+    IORING_REGISTER_EVENTFD: abi.IORING_REGISTER_EVENTFD,
+    IORING_REGISTER_PROBE: abi.IORING_REGISTER_PROBE,
+    IORING_REGISTER_PBUF_RING: abi.IORING_REGISTER_PBUF_RING,
+    IORING_REGISTER_SYNC_CANCEL: abi.IORING_REGISTER_SYNC_CANCEL,
+  },
+  opcodes: {
+    IORING_OP_POLL_ADD: abi.IORING_OP_POLL_ADD,
+    IORING_OP_ASYNC_CANCEL: abi.IORING_OP_ASYNC_CANCEL,
+    IORING_OP_SOCKET: abi.IORING_OP_SOCKET,
+  },
+}
 
+/** Asked whenever the package is loaded, so it looks at these names alone and not for all (see `names`). */
 function missingForRuntime(driver: Driver): string[] {
-  const missing: string[] = []
+  const lacking = (needs: Record<string, number>, has: (name: string, value: number) => boolean): string[] =>
+    Object.entries(needs)
+      .filter(([name, value]) => !has(name, value))
+      .map(([name]) => name)
   const flags = abi.IORING_SETUP_SINGLE_ISSUER | abi.IORING_SETUP_DEFER_TASKRUN | abi.IORING_SETUP_SUBMIT_ALL
-  const usable = withProbingRing(driver, flags, (probing) => {
-    for (const [name, bit] of names('IORING_FEAT_')) {
-      if (RUNTIME_NEEDS.has(name) && !(probing.features & bit)) missing.push(name)
-    }
-    for (const [name, opcode] of REGISTER_OPS) {
-      if (RUNTIME_NEEDS.has(name) && !tryRegisterOp(probing, name, opcode)) missing.push(name)
-    }
-    const opcodes = probeOpcodes(probing)
-    for (const [name] of names('IORING_OP_'))
-      if (RUNTIME_NEEDS.has(name) && !opcodes[name]) missing.push(name)
-    return true
+  const { features, registerOps, opcodes } = RUNTIME_NEEDS
+  const missing = withProbingRing(driver, flags, (probing) => {
+    const isKnown = askOpcodes(probing)
+    return [
+      ...lacking(features, (_, bit) => (probing.features & bit) !== 0),
+      ...lacking(registerOps, (name, opcode) => tryRegisterOp(probing, name, opcode)),
+      ...lacking(opcodes, (_, opcode) => isKnown(opcode)),
+    ]
   })
-  if (usable === -EINVAL) missing.push('IORING_SETUP_DEFER_TASKRUN')
-  return missing
+  if (typeof missing !== 'number') return missing
+  return missing === -EINVAL ? ['IORING_SETUP_DEFER_TASKRUN'] : []
 }
 
 let report: ProbeReport | undefined
