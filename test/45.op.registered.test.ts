@@ -272,10 +272,12 @@ test('a worker’s ring reads into buffers that this one registered', async (t) 
     parentPort.postMessage([bytes, ...errors])
   })`
   const worker = new Worker(script, { eval: true, workerData: buffers.share() })
+  // Listened for before the message comes: a thread that ends at once tells both in one turn.
+  const exited = once(worker, 'exit')
   const answer = await new Promise((resolve, reject) => {
     worker.once('message', resolve).once('error', reject)
   })
-  await once(worker, 'exit')
+  await exited
   assert.deepEqual(answer, [text.length, 'EBADF', 'EOVERFLOW', 'ENOTSUP'])
   assert.ok(Buffer.from(view.subarray(0, text.length)).equals(text))
   await buffers.close()

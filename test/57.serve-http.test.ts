@@ -206,7 +206,7 @@ test('a peer that takes nothing of a large answer is cut off', async (t) => {
 
 test('a peer that takes an answer slowly gets all of it, however long that is', async (t) => {
   oracle(t)
-  const large = Buffer.alloc(16 << 20, 'x')
+  const large = Buffer.alloc(24 << 20, 'x')
   const fields = `Content-Length: ${large.length}\r\n`
   const handler = (): Answer => ({ status: 200, fields, body: large, length: large.length })
   const server = start(t, { handler, timeouts: { send: 400 } })
@@ -215,7 +215,7 @@ test('a peer that takes an answer slowly gets all of it, however long that is', 
   const started = performance.now()
   while (received().length < large.length - (1 << 20) && performance.now() - started < 1500) {
     socket.pause()
-    await sleep(40)
+    await sleep(70)
     socket.resume()
     await sleep(1)
   }

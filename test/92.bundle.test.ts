@@ -13,9 +13,12 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as
   bin: Record<string, string>
 }
 
-/** What takes long to load and not every program needs; node:net's door joins TLS to it, and so has its modules. */
+/**
+ * What takes long to load and not every program needs; node:net's door joins TLS to it, and so has its modules. (Node itself loads
+ * `net` for a pipe as standard output.)
+ */
 const LATE = ['zlib', 'cluster', 'child_process', 'http']
-const LATE_BUT_FOR_NET = [...LATE, 'crypto', 'tls', 'net', 'dns']
+const LATE_BUT_FOR_NET = [...LATE, 'crypto', 'tls', 'dns']
 
 for (const [door, target] of Object.entries(manifest.exports)) {
   if (typeof target === 'string') continue
