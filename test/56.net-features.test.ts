@@ -5,40 +5,15 @@ import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import { closeSync, openSync, statSync } from 'node:fs'
-import nodeNet, { type AddressInfo, type LookupFunction } from 'node:net'
+import nodeNet, { type LookupFunction } from 'node:net'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import test, { type TestContext } from 'node:test'
+import test from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import net, { backend } from 'ringcore/net'
 import { oracle, pipe, socketPair, tempDir, until } from './helpers.js'
+import { alike, portOf, serving } from './net-both.js'
 import { closeDefaultRing } from './net-ring.js'
-
-type Net = typeof nodeNet
-const portOf = (server: nodeNet.Server): number => (server.address() as AddressInfo).port
-
-/** Runs a body with both and compares what they return. */
-function alike(name: string, body: (net: Net, t: TestContext) => unknown): void {
-  test(name, async (t) => {
-    oracle(t)
-    closeDefaultRing(t)
-    const expected = await body(nodeNet, t)
-    assert.notDeepEqual(expected, [], 'node:net told something')
-    assert.deepEqual(await body(net, t), expected)
-  })
-}
-
-/** A server on loopback, and its end. */
-async function serving(server: nodeNet.Server, use: (port: number) => Promise<unknown>): Promise<void> {
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  try {
-    await use(portOf(server))
-  } finally {
-    server.close()
-    await once(server, 'close')
-  }
-}
 
 /** What an error tells. */
 function told(error: unknown): object {

@@ -6,44 +6,19 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import dns from 'node:dns'
 import { type EventEmitter, getEventListeners, once } from 'node:events'
 import http from 'node:http'
-import nodeNet, { type AddressInfo } from 'node:net'
+import nodeNet from 'node:net'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import test, { type TestContext } from 'node:test'
+import test from 'node:test'
 import tls from 'node:tls'
 import { inspect } from 'node:util'
 import { defaultRing } from 'ringcore'
-import net, { onRing } from 'ringcore/net'
+import { onRing } from 'ringcore/net'
 import { AF_INET, AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM } from 'ringcore/sys'
 import { AS_INSTALLED, oracle, runNode, tempDir } from './helpers.js'
-import { closeDefaultRing } from './net-ring.js'
+import { alike, type Net, portOf, serving } from './net-both.js'
 
-type Net = typeof nodeNet
 type Socket = nodeNet.Socket
-const portOf = (server: nodeNet.Server): number => (server.address() as AddressInfo).port
-
-/** Runs a body with both and compares what they return. */
-function alike(name: string, body: (net: Net, t: TestContext) => unknown): void {
-  test(name, async (t) => {
-    oracle(t)
-    closeDefaultRing(t)
-    const expected = await body(nodeNet, t)
-    assert.notDeepEqual(expected, [], 'node:net told something')
-    assert.deepEqual(await body(net, t), expected)
-  })
-}
-
-/** A server on loopback, and its end. */
-async function serving(server: nodeNet.Server, use: (port: number) => Promise<unknown>): Promise<void> {
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  try {
-    await use(portOf(server))
-  } finally {
-    server.close()
-    await once(server, 'close')
-  }
-}
 
 alike('prototypes, proxies of sockets and objects that inherit from one can be asked', async (net) => {
   const log: unknown[] = []

@@ -5,34 +5,21 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import https from 'node:https'
-import nodeNet, { type AddressInfo } from 'node:net'
+import nodeNet from 'node:net'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import test, { type TestContext } from 'node:test'
+import test from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import tls from 'node:tls'
-import net, { onRing } from 'ringcore/net'
+import { onRing } from 'ringcore/net'
 import { AS_INSTALLED, oracle, root, runNode } from './helpers.js'
-import { closeDefaultRing } from './net-ring.js'
+import { alike, type Net, portOf } from './net-both.js'
 
-type Net = typeof nodeNet
 const identity = {
   key: readFileSync(join(root, 'test/fixtures/localhost.key.pem')),
   cert: readFileSync(join(root, 'test/fixtures/localhost.cert.pem')),
 }
 const trust = { ca: identity.cert, servername: 'localhost' }
-const portOf = (server: nodeNet.Server): number => (server.address() as AddressInfo).port
-
-/** Runs a body with both and compares what they return. */
-function alike(name: string, body: (net: Net, t: TestContext) => unknown): void {
-  test(name, async (t) => {
-    oracle(t)
-    closeDefaultRing(t)
-    const expected = await body(nodeNet, t)
-    assert.notDeepEqual(expected, [], 'node:net told something')
-    assert.deepEqual(await body(net, t), expected)
-  })
-}
 
 /** A server of Node's kind that takes its connections from `net`, and its end. */
 async function serving(
