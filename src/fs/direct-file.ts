@@ -458,9 +458,7 @@ export class DirectFile {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ERR_RING_CLOSED') throw error // with a closed ring went its table
     } finally {
-      // A closed ring takes no more requests, but the descriptor is still ours to close.
-      if (this.#cold.closed) this.#cold.engine.closeLate(fd)
-      else await closeSurely(this.#cold, fd)
+      await closeSurely(this.#cold, fd)
     }
   }
 

@@ -225,9 +225,7 @@ export class PathOperations extends FileOperations {
       this.engine.cancels.fd(fd, () => file.users)
       await file.unused()
     }
-    // A closed ring takes no more requests, but the descriptor is still ours to close.
-    if (this.engine.closed) this.engine.closeLate(fd)
-    else await closeSurely(this, fd)
+    await closeSurely(this, fd)
   }
 
   /**
@@ -318,7 +316,7 @@ export class PathOperations extends FileOperations {
   }
 }
 
-/** Closes an fd through the ring. When that is closed before the request's turn comes, the file is still ours to close. */
+/** Closes an fd through the ring. A closed ring takes no requests, nor one whose turn had not come; the file is still ours to close. */
 export async function closeSurely(ring: PathOperations, fd: number): Promise<void> {
   try {
     await ring.closeFile(fd)
